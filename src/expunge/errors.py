@@ -91,6 +91,7 @@ CATALOGUE: Final[dict[str, tuple[type[ExpungeError], str]]] = {
     "batch-of-one": (ProgrammerError, "Batch normalisation needs two records in every batch: raise batch_size."),
     "delete-everything": (RequesterError, "A model of nothing cannot be trained: retire the model instead."),
     "no-such-file": (OperatorError, "Check the path."),
+    "diverged": (ProgrammerError, "Lower the learning rate, or standardise the features."),
     "no-parameters": (ProgrammerError, "The factory must return an nn.Module that has parameters."),
     "not-a-model": (AttackSuspected, "Models are safetensors files; pickles are never opened."),
     "unknown-method": (OperatorError, "`expunge methods` lists them."),

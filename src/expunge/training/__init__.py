@@ -1,0 +1,42 @@
+"""Recipes, the one deterministic trainer, sharded training, training logs, executors."""
+
+from expunge.training.checkpoints import Checkpoints, MemoryCheckpoints, Snapshot
+from expunge.training.courses import BatchStream, Course, Stage, courses
+from expunge.training.executors import Executor, Serial
+from expunge.training.model import Model, state_digest
+from expunge.training.platform import deterministic, fingerprint
+from expunge.training.recipe import SGD, Adam, Constant, Cosine, CrossEntropy, Recipe, SquaredError, Steps
+from expunge.training.sharding import Sharding, aggregate
+from expunge.training.trainer import Cost, CourseResults, Trained, TrainingLog, run_courses, train
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "BatchStream",
+    "Checkpoints",
+    "Constant",
+    "Cosine",
+    "Cost",
+    "Course",
+    "CourseResults",
+    "CrossEntropy",
+    "Executor",
+    "MemoryCheckpoints",
+    "Model",
+    "Recipe",
+    "Serial",
+    "Sharding",
+    "Snapshot",
+    "SquaredError",
+    "Stage",
+    "Steps",
+    "Trained",
+    "TrainingLog",
+    "aggregate",
+    "courses",
+    "deterministic",
+    "fingerprint",
+    "run_courses",
+    "state_digest",
+    "train",
+]

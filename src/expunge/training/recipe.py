@@ -1,0 +1,169 @@
+"""The recipe: all that training needs besides records."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from expunge.errors import ProgrammerError
+from expunge.networks import CNN, MLP, Imported, Network, ResNet
+from expunge.plain import decode, encode
+from expunge.randomness import SEED_LIMIT
+from expunge.training.sharding import Sharding
+
+
+def _positive(name: str, value: float) -> None:
+    if not value > 0 or not math.isfinite(value):
+        raise ProgrammerError("bad-hyperparameter", f"{name} must be positive, not {value}")
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent with momentum and weight decay, as `torch.optim.SGD`."""
+
+    lr: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+
+    def __post_init__(self) -> None:
+        _positive("lr", self.lr)
+
+    def build(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """The torch optimiser over `parameters`."""
+        return torch.optim.SGD(parameters, self.lr, self.momentum, weight_decay=self.weight_decay, foreach=False)
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam with decoupled weight decay, as `torch.optim.AdamW`."""
+
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        _positive("lr", self.lr)
+
+    def build(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """The torch optimiser over `parameters`."""
+        return torch.optim.AdamW(parameters, self.lr, weight_decay=self.weight_decay, foreach=False)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The learning rate stays."""
+
+    def factor(self, step: int, steps: int) -> float:
+        """Multiplier of the learning rate at `step` of `steps`."""
+        del step, steps
+        return 1.0
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Half a cosine from 1 to 0 (Loshchilov and Hutter 2017, without restarts)."""
+
+    def factor(self, step: int, steps: int) -> float:
+        """Multiplier of the learning rate at `step` of `steps`."""
+        return 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Multiplied by `gamma` at each of the milestones, given as shares of the run."""
+
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    gamma: float = 0.1
+
+    def factor(self, step: int, steps: int) -> float:
+        """Multiplier of the learning rate at `step` of `steps`."""
+        return float(self.gamma ** sum(step >= share * steps for share in self.milestones))
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Softmax cross-entropy against class numbers, in nats."""
+
+    def per_record(self, logits: Float[Tensor, "n classes"], targets: Shaped[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """The loss of each record."""
+        return nn.functional.cross_entropy(logits, targets, reduction="none")
+
+    def mean(self, logits: Float[Tensor, "n classes"], targets: Shaped[Tensor, " n"]) -> Float[Tensor, ""]:
+        """What training minimises."""
+        return nn.functional.cross_entropy(logits, targets)
+
+
+@dataclass(frozen=True)
+class SquaredError:
+    """Squared error of the single output, in target units squared."""
+
+    def per_record(self, logits: Float[Tensor, "n 1"], targets: Shaped[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """The loss of each record."""
+        return (logits[:, 0] - targets).square()
+
+    def mean(self, logits: Float[Tensor, "n 1"], targets: Shaped[Tensor, " n"]) -> Float[Tensor, ""]:
+        """What training minimises."""
+        return self.per_record(logits, targets).mean()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Network, loss, optimiser, schedule, length, seed and structure: the same recipe and records give the same bytes.
+
+    **Arguments:**
+
+    - `epochs`: passes over the records; a fraction is allowed.
+    - `batch_size`: records in *every* step: batches are windows of a stream of shuffled passes, so that there is no
+      short last batch; data smaller than that goes whole into each step.
+    - `sharding`: `None` for one network, else SISA.
+    - `seed`: every random stream derives from it by name.
+
+    **Raises:** `ProgrammerError("bad-hyperparameter")`.
+    """
+
+    network: Network = MLP()
+    optimiser: SGD | Adam = SGD()
+    schedule: Constant | Cosine | Steps = Cosine()
+    loss: CrossEntropy | SquaredError = CrossEntropy()
+    epochs: float = 20
+    batch_size: int = 64
+    sharding: Sharding | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _positive("epochs", self.epochs)
+        _positive("batch_size", self.batch_size)
+        if not 0 <= self.seed < SEED_LIMIT:
+            raise ProgrammerError("bad-hyperparameter", f"seed must be in [0, 2**63), not {self.seed}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain form; raises `ProgrammerError("bad-hyperparameter")` for a network that is a Python callable."""
+        return dict(encode(self))
+
+    @staticmethod
+    def from_json(value: Any) -> "Recipe":
+        """The inverse of `to_json`; raises `OperatorError("bad-config")`."""
+        recipe = decode(value, KINDS)
+        if not isinstance(recipe, Recipe):
+            raise ProgrammerError("bad-hyperparameter", f"not a recipe: {type(recipe).__name__}")
+        return recipe
+
+
+KINDS = (
+    Recipe,
+    MLP,
+    CNN,
+    ResNet,
+    Imported,
+    SGD,
+    Adam,
+    Constant,
+    Cosine,
+    Steps,
+    CrossEntropy,
+    SquaredError,
+    Sharding,
+)
+"""Classes that a recipe file may name."""
