@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass
@@ -28,6 +28,7 @@ class Tick:
         return None if not self.done else self.seconds * (self.total - self.done) / self.done
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Receives ticks. `show` is called at the start, after each advance, and once with `done == total` or on exit."""
 

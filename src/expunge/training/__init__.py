@@ -3,11 +3,12 @@
 from expunge.training.checkpoints import Checkpoints, MemoryCheckpoints, Snapshot
 from expunge.training.courses import BatchStream, Course, Stage, courses
 from expunge.training.executors import Executor, Serial
+from expunge.training.log import Cost, TrainingLog, training_log
 from expunge.training.model import Model, state_digest
 from expunge.training.platform import deterministic, fingerprint
 from expunge.training.recipe import SGD, Adam, Constant, Cosine, CrossEntropy, Recipe, SquaredError, Steps
 from expunge.training.sharding import Sharding, aggregate
-from expunge.training.trainer import Cost, CourseResults, Trained, TrainingLog, run_courses, train
+from expunge.training.trainer import CourseResults, Trained, run_courses, train
 
 __all__ = [
     "SGD",
@@ -39,4 +40,5 @@ __all__ = [
     "run_courses",
     "state_digest",
     "train",
+    "training_log",
 ]

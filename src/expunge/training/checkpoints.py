@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from expunge.networks import State
 
@@ -16,6 +16,7 @@ class Snapshot:
     optimiser: State
 
 
+@runtime_checkable
 class Checkpoints(Protocol):
     """Where training puts finished stages and looks for them first: resuming and reuse are one mechanism.
 

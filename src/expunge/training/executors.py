@@ -1,13 +1,14 @@
 """Executors: where work that splits is carried out. Results come back in the order of the jobs, whoever did them."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 S = TypeVar("S")
 J = TypeVar("J")
 R = TypeVar("R")
 
 
+@runtime_checkable
 class Executor(Protocol):
     """Maps a module-level function over jobs that share some data."""
 

@@ -66,7 +66,8 @@ class Sharding:
 
         The others are placed independently of the deleted unit, so its shard holds 1/m of them in expectation. Its
         slice is uniform, and stages r..R run again; stage j costs j/R of the shard. The mean over r of the sum over
-        j >= r of j, against the sum over all j, is (2R+1)/(3R). Hence (2R+1)/(3 R m): derived here, checked by simulation.
+        j >= r of j, against the sum over all j, is (2R+1)/(3R). Hence (2R+1)/(3 R m): derived here, checked by
+        simulation.
         """
         return (2 * self.slices + 1) / (3 * self.slices * self.shards)
 

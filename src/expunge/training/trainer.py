@@ -1,13 +1,11 @@
 """The one deterministic trainer: recipe and records in, model and log out."""
 
-import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
-from expunge.errors import ProgrammerError, RequesterError
+from expunge.errors import RequesterError
 from expunge.networks import State, initialise, needs_two_records, state_of
 from expunge.progress import Progress, task
 from expunge.records import Records
@@ -15,40 +13,10 @@ from expunge.training.checkpoints import Checkpoints, MemoryCheckpoints
 from expunge.training.courses import Course, check_batches, courses
 from expunge.training.engine import run_stage
 from expunge.training.executors import Executor
-from expunge.training.model import Model, state_digest
-from expunge.training.platform import deterministic, fingerprint
+from expunge.training.log import Cost, TrainingLog, stage_names, training_log
+from expunge.training.model import Model
+from expunge.training.platform import deterministic
 from expunge.training.recipe import Recipe
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a run took: wall seconds, gradients of single records, peak resident memory of the process in bytes."""
-
-    seconds: float
-    gradient_evaluations: int
-    peak_memory: int
-
-
-@dataclass(frozen=True)
-class TrainingLog:
-    """What anyone needs to train again and compare: plain JSON values throughout.
-
-    **Arguments:**
-
-    - `recipe`: plain form; `None` where it holds a Python callable.
-    - `records`: number of training records.
-    - `checkpoints`: digest of the network after each stage.
-    - `reused`: stages taken from earlier checkpoints instead of being run.
-    - `model`: digest of the model file.
-    - `platform`: fingerprint.
-    """
-
-    recipe: dict[str, Any] | None
-    records: int
-    checkpoints: dict[str, str]
-    reused: tuple[str, ...]
-    model: str
-    platform: dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,23 +49,22 @@ def train(
     **Raises:** `RequesterError("delete-everything")` without training records; `ProgrammerError("batch-of-one")`,
     `("diverged")`, and what building the network raises.
     """
-    started = time.monotonic()
     part = records.train
     if not len(part):
         raise RequesterError("delete-everything", "no training record is left: there is nothing to train on")
     plan, store = courses(recipe, part), checkpoints or MemoryCheckpoints()
-    reused = tuple(stage.name for course in plan for stage in course.stages if store.load(stage.name) is not None)
+    reused = tuple(name for name in stage_names(recipe, part) if store.load(name) is not None)
     result = run_courses(recipe, part, plan, checkpoints=store, executor=executor, progress=progress, threads=threads)
     model = Model(recipe, part.shape, part.classes, tuple(result.states))
-    return Trained(model, _log(recipe, part, plan, store, reused, model, threads), _cost(started, result), store)
+    return Trained(model, training_log(model, part, store, threads, reused), result.cost, store)
 
 
 @dataclass(frozen=True, eq=False)
 class CourseResults:
-    """Final states in the order of the courses (`None` where a course had no records), and the work done for them."""
+    """Final states in the order of the courses (`None` where a course had no records), and what they cost."""
 
     states: list[State | None]
-    gradient_evaluations: int
+    cost: Cost
 
 
 def run_courses(
@@ -116,6 +83,7 @@ def run_courses(
 
     **Raises:** as `train`.
     """
+    started = time.monotonic()
     probe = initialise(recipe.network, records.shape, records.classes, seed=recipe.seed, name="probe")
     for course in plan:
         for stage in course.stages:
@@ -129,7 +97,7 @@ def run_courses(
             state, work = _run_course(recipe, records, course, checkpoints or MemoryCheckpoints(), advance)
             states.append(state)
             done += work
-    return CourseResults(states, done)
+    return CourseResults(states, Cost.since(started, done))
 
 
 def _run_course(
@@ -163,33 +131,3 @@ def _run_course(
         checkpoints.save(stage.name, state_of(module))
         done += work
     return state_of(module), done
-
-
-def _log(
-    recipe: Recipe,
-    records: Records,
-    plan: Sequence[Course],
-    store: Checkpoints,
-    reused: tuple[str, ...],
-    model: Model,
-    threads: int,
-) -> TrainingLog:
-    found = {stage.name: store.load(stage.name) for course in plan for stage in course.stages}
-    digests = {name: state_digest(state) for name, state in found.items() if state is not None}
-    return TrainingLog(_plain(recipe), len(records), digests, reused, model.digest, fingerprint(threads))
-
-
-def _plain(recipe: Recipe) -> dict[str, Any] | None:
-    try:
-        return recipe.to_json()
-    except ProgrammerError:
-        return None
-
-
-def _cost(started: float, result: CourseResults) -> Cost:
-    return Cost(time.monotonic() - started, result.gradient_evaluations, peak_memory())
-
-
-def peak_memory() -> int:
-    """Largest resident memory of this process so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

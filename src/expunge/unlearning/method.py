@@ -1,0 +1,160 @@
+"""The contract of every unlearning method, and the records that cross its door."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Protocol, runtime_checkable
+
+from expunge.plain import encode
+from expunge.progress import Progress
+from expunge.records import Records
+from expunge.training import Cost, Executor, Recipe, Trained, courses
+
+
+class ClaimKind(StrEnum):
+    """What a method promises; the three are never mixed up."""
+
+    EXACT = "exact"
+    """The same distribution as training without the forget set."""
+
+    CERTIFIED = "certified"
+    """A theorem with epsilon, delta and assumptions. For theorems only."""
+
+    EMPIRICAL = "empirical"
+    """No theorem: only the audit speaks."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What one run may promise, and what the promise stands on.
+
+    **Arguments:**
+
+    - `reference`: the distribution of models that the result is compared with.
+    - `assumptions`: each in one sentence; empty only where none is made.
+    - `theorem`, `epsilon`, `delta`, `budget_left`: for certified claims.
+    """
+
+    kind: ClaimKind
+    reference: str
+    assumptions: tuple[str, ...] = ()
+    theorem: str | None = None
+    epsilon: float | None = None
+    delta: float | None = None
+    budget_left: float | None = None
+
+
+@dataclass(frozen=True)
+class Description:
+    """A method in words: `name` is the command line's, `summary` one sentence, `source` the paper."""
+
+    name: str
+    summary: str
+    kind: ClaimKind
+    source: str
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run would cost: gradients of single records, beside those of retraining on the retained records."""
+
+    gradient_evaluations: int
+    retraining_evaluations: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Deletion:
+    """What a method is given.
+
+    **Arguments:**
+
+    - `trained`: the model as it stands, with the checkpoints it may still use.
+    - `records`: everything the model was trained and tested on, the forget set included.
+    - `forget`: ids of the forget set; checked by the front door.
+    - `seed`: of the method's own randomness.
+    - `threads`, `executor`, `progress`: change speed and display only.
+    """
+
+    trained: Trained
+    records: Records
+    forget: frozenset[str]
+    seed: int = 0
+    threads: int = 1
+    executor: Executor | None = None
+    progress: Progress | None = None
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of the model."""
+        return self.trained.model.recipe
+
+    @cached_property
+    def retained(self) -> Records:
+        """All records but the forget set, training and test."""
+        return self.records.without(self.forget)
+
+    @cached_property
+    def forgotten(self) -> Records:
+        """The training records of the forget set."""
+        part = self.records.train
+        return part.select([row for row, record in enumerate(part.ids) if record in self.forget])
+
+    @cached_property
+    def clean_stages(self) -> tuple[str, ...]:
+        """Stages of training that never saw a forgotten record."""
+        part = self.records.train
+        gone = {row for row, record in enumerate(part.ids) if record in self.forget}
+        plan = courses(self.recipe, part)
+        return tuple(stage.name for course in plan for stage in course.stages if gone.isdisjoint(stage.rows))
+
+    @cached_property
+    def retraining_evaluations(self) -> int:
+        """Gradients of single records that retraining on the retained records takes."""
+        plan = courses(self.recipe, self.retained.train)
+        return sum(course.evaluations(self.recipe.batch_size) for course in plan)
+
+
+@dataclass(frozen=True, eq=False)
+class Unlearned:
+    """What every method returns.
+
+    **Arguments:**
+
+    - `trained`: the new model; its checkpoints are clean of the forget set.
+    - `method`: the method in plain form, all hyper-parameters.
+    - `claim`: what may be promised.
+    - `cost`: what it took; `retraining_evaluations` is the honest alternative.
+    - `seed`: of the method's own randomness.
+    - `degraded`: what fell short of the plan, one sentence each; empty when nothing did.
+    """
+
+    trained: Trained
+    method: dict[str, Any]
+    claim: Claim
+    cost: Cost
+    retraining_evaluations: int
+    seed: int
+    degraded: tuple[str, ...] = field(default=())
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A frozen dataclass whose fields are the hyper-parameters. Three verbs, the same for all."""
+
+    def describe(self) -> Description:
+        """The method in words."""
+
+    def plan(self, deletion: Deletion) -> Forecast:
+        """What `run` would cost; raises what `run` would raise for an unfit model, before any work."""
+
+    def run(self, deletion: Deletion) -> Unlearned:
+        """Carry it out; never changes what it is given."""
+
+
+def finish(method: Method, deletion: Deletion, trained: Trained, claim: Claim, *degraded: str) -> Unlearned:
+    """The record of a run whose cost is the cost of `trained`."""
+    plain = encode(method)
+    return Unlearned(
+        trained, plain, claim, trained.cost, deletion.retraining_evaluations, deletion.seed, tuple(degraded)
+    )
