@@ -1,0 +1,37 @@
+# Everything runs in a virtual environment of the project's own; the first target that needs it makes it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check bench faults slow clean
+
+demo: $(READY)  ## train, forget a person, audit, sign, verify: the whole story in a minute
+	@$(BIN)/expunge demo --out demo-out
+
+test: check  ## style, types, import rule, and the default tests
+	$(BIN)/python -m pytest -n 2
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: $(READY)  ## speed as ratios within one run
+	$(BIN)/python benchmarks/stacked_training.py
+	$(BIN)/python benchmarks/receipts.py
+
+faults: $(READY)  ## every fault at every system call of every transition
+	$(BIN)/python tests/faults/run.py
+
+slow: $(READY)  ## studies and fault runs at full size
+	$(BIN)/python -m pytest -m slow
+
+$(READY): pyproject.toml constraints.txt
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo-out build
