@@ -98,6 +98,10 @@ class BatchStream:
             parts.append(self._pass(number)[max(first - offset, 0) : last - offset])
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
+    def block(self, first: int, last: int) -> Int[Tensor, "steps width"]:
+        """Rows of steps `first` to `last`, the last left out."""
+        return torch.stack([self[step] for step in range(first, last)])
+
     def _pass(self, number: int) -> Int[Tensor, " rows"]:
         if number not in self._passes:
             self._passes.pop(number - 2, None)  # at most two passes meet in a batch

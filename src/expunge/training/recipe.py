@@ -124,11 +124,11 @@ class Recipe:
     """
 
     network: Network = MLP()
-    optimiser: SGD | Adam = SGD()
+    optimiser: SGD | Adam = SGD(lr=0.1)
     schedule: Constant | Cosine | Steps = Cosine()
     loss: CrossEntropy | SquaredError = CrossEntropy()
-    epochs: float = 20
-    batch_size: int = 64
+    epochs: float = 30
+    batch_size: int = 32
     sharding: Sharding | None = None
     seed: int = 0
 

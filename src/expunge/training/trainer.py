@@ -2,17 +2,16 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 
 from expunge.errors import RequesterError
-from expunge.networks import State, initialise, needs_two_records, state_of
+from expunge.networks import State, initialise, needs_two_records
 from expunge.progress import Progress, task
 from expunge.records import Records
 from expunge.training.checkpoints import Checkpoints, MemoryCheckpoints
 from expunge.training.courses import Course, check_batches, courses
-from expunge.training.engine import run_stage
 from expunge.training.executors import Executor
+from expunge.training.lanes import run_lanes
 from expunge.training.log import Cost, TrainingLog, stage_names, training_log
 from expunge.training.model import Model
 from expunge.training.platform import deterministic
@@ -84,50 +83,80 @@ def run_courses(
     **Raises:** as `train`.
     """
     started = time.monotonic()
+    store = checkpoints or MemoryCheckpoints()
+    _check(recipe, records, plan)
+    left = [_left(course, store) for course in plan if course.stages[-1].rows]
+    work = sum(course.evaluations(recipe.batch_size) for course in left)
+    with deterministic(threads), task(progress, "training", work) as advance:
+        if executor is None:
+            found = run_lanes(recipe, records, left, store, advance, stack=threads == 1)
+        else:
+            found = _spread(recipe, records, left, store, advance, executor, threads)
+    states = iter(found)
+    return CourseResults(
+        [next(states) if course.stages[-1].rows else None for course in plan], Cost.since(started, work)
+    )
+
+
+def _left(course: Course, store: Checkpoints) -> Course:
+    """The course from its last finished stage on."""
+    done, start = 0, course.start
+    for number, stage in enumerate(course.stages, 1):
+        saved = store.load(stage.name)
+        if saved is not None:
+            done, start = number, saved
+    return replace(course, stages=course.stages[done:], start=start)
+
+
+def _check(recipe: Recipe, records: Records, plan: Sequence[Course]) -> None:
     probe = initialise(recipe.network, records.shape, records.classes, seed=recipe.seed, name="probe")
+    two_needed = needs_two_records(probe)
     for course in plan:
         for stage in course.stages:
-            check_batches(stage, recipe.batch_size, two_needed=needs_two_records(probe))
-    del executor
-    states: list[State | None] = []
-    total = sum(course.evaluations(recipe.batch_size) for course in plan)
-    done = 0
-    with deterministic(threads), task(progress, "training", total) as advance:
-        for course in plan:
-            state, work = _run_course(recipe, records, course, checkpoints or MemoryCheckpoints(), advance)
-            states.append(state)
-            done += work
-    return CourseResults(states, Cost.since(started, done))
+            check_batches(stage, recipe.batch_size, two_needed=two_needed)
 
 
-def _run_course(
-    recipe: Recipe, records: Records, course: Course, checkpoints: Checkpoints, advance: Callable[[int], None]
-) -> tuple[State | None, int]:
-    if not course.stages[-1].rows:
-        return None, 0
-    module = initialise(recipe.network, records.shape, records.classes, seed=course.seed, name=course.name)
-    if course.start is not None:
-        module.load_state_dict(course.start)
-    done = 0
-    for stage in course.stages:
-        work = stage.evaluations(recipe.batch_size)
-        saved = checkpoints.load(stage.name)
-        if saved is not None:
-            module.load_state_dict(saved)
-            advance(work)
-            continue
-        run_stage(
-            module,
-            recipe,
-            stage,
-            course.seed,
-            records.features,
-            records.targets,
-            snapshot=checkpoints.load_snapshot(stage.name),
-            every=checkpoints.every,
-            keep=partial(checkpoints.save_snapshot, stage.name),
-            stepped=advance,
-        )
-        checkpoints.save(stage.name, state_of(module))
-        done += work
-    return state_of(module), done
+@dataclass(frozen=True, eq=False)
+class _Shared:
+    """What every job of one call needs."""
+
+    recipe: Recipe
+    records: Records
+    threads: int
+
+
+def _spread(
+    recipe: Recipe,
+    records: Records,
+    left: Sequence[Course],
+    store: Checkpoints,
+    advance: Callable[[int], None],
+    executor: Executor,
+    threads: int,
+) -> list[State]:
+    """Courses dealt out to an executor; finished stages reach `store` as each job comes back."""
+    size = max(1, -(-len(left) // (JOBS_PER_WORKER * executor.workers)))
+    jobs = [tuple(left[first : first + size]) for first in range(0, len(left), size)]
+    found: list[State] = []
+    for job, (states, stages) in zip(jobs, executor.map(_work, _Shared(recipe, records, threads), jobs), strict=True):
+        for name, state in stages.items():
+            store.save(name, state)
+        found += states
+        advance(sum(course.evaluations(recipe.batch_size) for course in job))
+    return found
+
+
+def _work(shared: _Shared, job: tuple[Course, ...]) -> tuple[list[State], dict[str, State]]:
+    """One job, in whatever process."""
+    store = MemoryCheckpoints()
+    with deterministic(shared.threads):
+        states = run_lanes(shared.recipe, shared.records, job, store, _ignore, stack=shared.threads == 1)
+    return states, store.states
+
+
+def _ignore(count: int) -> None:
+    """Progress of a job is reported when it comes back."""
+
+
+JOBS_PER_WORKER = 4
+"""Enough for an even spread and a moving bar, few enough to keep stacks wide."""

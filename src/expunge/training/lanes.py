@@ -1,0 +1,104 @@
+"""Courses carried out together in one process: stacked where that changes no bit, one after another elsewhere."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from torch import nn
+
+from expunge.networks import State, initialise, state_of
+from expunge.records import Records
+from expunge.training.checkpoints import Checkpoints
+from expunge.training.courses import Course, Stage
+from expunge.training.engine import run_stage
+from expunge.training.recipe import Recipe
+from expunge.training.stacked import Lane, Layers, Stack, layers_of, stack_width, stackable
+
+Advance = Callable[[int], None]
+
+
+def run_lanes(
+    recipe: Recipe, records: Records, plan: Sequence[Course], store: Checkpoints, advance: Advance, *, stack: bool
+) -> list[State]:
+    """Final state of each course; finished stages go into `store` as they come.
+
+    **Arguments:** `stack`: allow stacks; they are equal to the bit on one arithmetic thread only.
+
+    **Raises:** what building and training raise.
+    """
+    modules = [_start(recipe, records, course) for course in plan]
+    states = [state_of(module) for module in modules]
+    for level in range(max((len(course.stages) for course in plan), default=0)):
+        todo = [(number, course.stages[level]) for number, course in enumerate(plan) if level < len(course.stages)]
+        alone, stacks = _sort(recipe, modules, todo, store, stack)
+        for number, stage in alone:
+            modules[number].load_state_dict(states[number])
+            states[number] = _reference(modules[number], recipe, records, plan[number], stage, store, advance)
+        for layers, members in stacks:
+            lanes = [Lane(stage, plan[number].seed, states[number]) for number, stage in members]
+            results = Stack(layers, recipe, lanes, records.features, records.targets).run(store, advance)
+            for (number, stage), state in zip(members, results, strict=True):
+                states[number] = state
+                store.save(stage.name, state)
+    return states
+
+
+Member = tuple[int, Stage]
+
+
+def _sort(
+    recipe: Recipe, modules: Sequence[nn.Module], todo: Sequence[Member], store: Checkpoints, stack: bool
+) -> tuple[list[Member], list[tuple[Layers, list[Member]]]]:
+    """Which stages run alone, and which stacks the others form."""
+    alone: list[Member] = []
+    groups: dict[tuple[Layers, int], list[Member]] = {}
+    for number, stage in todo:
+        layers = layers_of(modules[number], recipe) if stack else None
+        width = min(recipe.batch_size, len(stage.rows))
+        resumes = store.load_snapshot(stage.name) is not None
+        if layers is None or resumes or not stackable(layers, width):
+            alone.append((number, stage))
+        else:
+            groups.setdefault((layers, width), []).append((number, stage))
+    return alone, [
+        (layers, part) for (layers, _), members in groups.items() for part in _parts(recipe, layers, members)
+    ]
+
+
+def _parts(recipe: Recipe, layers: Layers, members: list[Member]) -> Iterator[list[Member]]:
+    """Stacks that stay in the cache, of lanes with about as many steps each."""
+    ordered = sorted(members, key=lambda member: -member[1].steps(recipe.batch_size))
+    size = stack_width(layers)
+    return (ordered[first : first + size] for first in range(0, len(ordered), size))
+
+
+def _start(recipe: Recipe, records: Records, course: Course) -> nn.Module:
+    module = initialise(recipe.network, records.shape, records.classes, seed=course.seed, name=course.name)
+    if course.start is not None:
+        module.load_state_dict(course.start)
+    return module
+
+
+def _reference(
+    module: nn.Module,
+    recipe: Recipe,
+    records: Records,
+    course: Course,
+    stage: Stage,
+    store: Checkpoints,
+    advance: Advance,
+) -> State:
+    run_stage(
+        module,
+        recipe,
+        stage,
+        course.seed,
+        records.features,
+        records.targets,
+        snapshot=store.load_snapshot(stage.name),
+        every=store.every,
+        keep=partial(store.save_snapshot, stage.name),
+        stepped=advance,
+    )
+    state = state_of(module)
+    store.save(stage.name, state)
+    return state
