@@ -2,7 +2,7 @@
 
 from expunge.training.checkpoints import Checkpoints, MemoryCheckpoints, Snapshot
 from expunge.training.courses import BatchStream, Course, Stage, courses
-from expunge.training.executors import Executor, Serial
+from expunge.training.executors import Executor, Processes, Serial
 from expunge.training.log import Cost, TrainingLog, training_log
 from expunge.training.model import Model, state_digest
 from expunge.training.platform import deterministic, fingerprint
@@ -24,6 +24,7 @@ __all__ = [
     "Executor",
     "MemoryCheckpoints",
     "Model",
+    "Processes",
     "Recipe",
     "Serial",
     "Sharding",

@@ -1,11 +1,19 @@
 """Executors: where work that splits is carried out. Results come back in the order of the jobs, whoever did them."""
 
+import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, TypeVar, runtime_checkable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from expunge.errors import OperatorError, ProgrammerError
 
 S = TypeVar("S")
 J = TypeVar("J")
 R = TypeVar("R")
+
+ATTEMPTS = 3
+"""Times that a job is tried when its worker is killed."""
 
 
 @runtime_checkable
@@ -27,3 +35,87 @@ class Serial:
         """`function(shared, job)` for each job, in order."""
         for job in jobs:
             yield function(shared, job)
+
+
+class Processes:
+    """Local worker processes, started once and kept until `close` or the end of the `with` block.
+
+    Workers are spawned, not forked: a fork of a process that has run torch can hang. A worker that is killed is
+    replaced and its job tried again; results do not depend on who computed them. What is sent to workers must be
+    importable by name: networks given as Python callables stay with `Serial`.
+    """
+
+    def __init__(self, workers: int) -> None:
+        if workers < 1:
+            raise ProgrammerError("bad-hyperparameter", f"workers must be >= 1, not {workers}")
+        self.workers = workers
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> "Processes":
+        return self
+
+    def __exit__(self, *trouble: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the workers; jobs not yet begun are dropped."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+    def map(self, function: Callable[[S, J], R], shared: S, jobs: Sequence[J]) -> Iterator[R]:
+        """`function(shared, job)` for each job, in order.
+
+        **Raises:** what the function raises; `OperatorError("worker-lost")` for a job whose worker died every time.
+        """
+        waiting: dict[int, Future[R]] = {}
+        try:
+            for number in range(len(jobs)):
+                yield self._result(function, shared, jobs, number, waiting)
+        finally:
+            for future in waiting.values():
+                future.cancel()
+
+    def _result(
+        self,
+        function: Callable[[S, J], R],
+        shared: S,
+        jobs: Sequence[J],
+        number: int,
+        waiting: dict[int, Future[R]],
+    ) -> R:
+        for _ in range(ATTEMPTS):
+            try:
+                self._submit(function, shared, jobs, number, waiting)
+                return waiting[number].result()
+            except BrokenProcessPool:
+                waiting.clear()
+                self.close()
+        raise OperatorError("worker-lost", f"the worker of job {number + 1} of {len(jobs)} died {ATTEMPTS} times")
+
+    def _submit(
+        self,
+        function: Callable[[S, J], R],
+        shared: S,
+        jobs: Sequence[J],
+        first: int,
+        waiting: dict[int, Future[R]],
+    ) -> None:
+        """Keep a job more than there are workers under way."""
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.workers, context, _quiet)
+        for number in range(first, min(first + self.workers + 1, len(jobs))):
+            if number not in waiting:
+                waiting[number] = self._pool.submit(function, shared, jobs[number])
+
+
+def _quiet(*arguments: Any) -> None:
+    """Workers leave the keyboard's interrupt to the parent, and arithmetic threads to the job."""
+    import signal
+
+    import torch
+
+    del arguments
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)

@@ -20,8 +20,9 @@ from expunge.training.courses import BatchStream, Stage
 from expunge.training.engine import check_finite
 from expunge.training.recipe import SGD, CrossEntropy, Recipe
 
-CACHE = 192 * 1024
-"""Bytes of weights of one stack: weights, momentum and gradients of a stack then stay in a core's cache."""
+CACHE = 1600 * 1024
+"""Bytes of weights of one stack. Measured: wider ones gain nothing, since momentum and gradients leave the cache;
+narrower ones pay the library's cost of a call more often (benchmarks/stacked_training.py)."""
 
 BLOCK = 64
 """Steps whose batches are looked up together."""
@@ -57,6 +58,8 @@ def layers_of(module: nn.Module, recipe: Recipe) -> Layers | None:
     """The layers of a network that can be stacked under this recipe; `None` for any other network or optimiser."""
     if not isinstance(module, nn.Sequential) or not isinstance(recipe.optimiser, SGD):
         return None
+    if not isinstance(recipe.loss, CrossEntropy):
+        return None
     if not all(parameter.requires_grad and parameter.dtype == torch.float32 for parameter in module.parameters()):
         return None
     named = list(module.named_children())
@@ -71,8 +74,10 @@ def layers_of(module: nn.Module, recipe: Recipe) -> Layers | None:
 
 
 def stackable(layers: Layers, width: int) -> bool:
-    """Whether all products of batches of `width` records are large enough to be rounded as single ones are."""
-    return all(width * before * after >= SMALLEST_PRODUCT for before, after in pairwise(layers.widths))
+    """Whether all products of batches of `width` records are rounded as single ones are: no vectors, nothing tiny."""
+    return min(width, *layers.widths) > 1 and all(
+        width * before * after >= SMALLEST_PRODUCT for before, after in pairwise(layers.widths)
+    )
 
 
 def stack_width(layers: Layers) -> int:
@@ -155,12 +160,9 @@ class Stack:
     def _loss_gradient(self, output: Tensor, targets: Tensor) -> Tensor:
         lanes, width, outputs = output.shape
         flat = output.view(lanes * width, outputs)
-        if isinstance(self._recipe.loss, CrossEntropy):
-            logarithms = torch.log_softmax(flat, 1)
-            into = torch.zeros_like(flat).scatter_(1, targets[:, None], -1.0 / width)
-            found = torch._log_softmax_backward_data(into, logarithms, 1, flat.dtype)
-        else:
-            found = (1.0 / width) * (2.0 * (flat - targets[:, None]))
+        logarithms = torch.log_softmax(flat, 1)
+        into = torch.zeros_like(flat).scatter_(1, targets[:, None], -1.0 / width)
+        found = torch._log_softmax_backward_data(into, logarithms, 1, flat.dtype)
         return found.view(lanes, width, outputs)
 
     def _backward(self, hidden: list[Tensor], error: Tensor) -> None:
@@ -173,25 +175,36 @@ class Stack:
                 error = torch.ops.aten.threshold_backward(error, hidden[number], 0)
 
     def _update(self, lanes: int, step: int) -> None:
-        optimiser = self._recipe.optimiser
-        assert isinstance(optimiser, SGD)
-        parameters = [parameter[:lanes] for parameter in self._parameters]
-        directions = [gradient[:lanes] for gradient in self._gradients]
-        if optimiser.weight_decay:
-            torch._foreach_add_(directions, parameters, alpha=optimiser.weight_decay)
-        if optimiser.momentum:
-            momenta = [momentum[:lanes] for momentum in self._momenta]
-            if step:
-                torch._foreach_mul_(momenta, optimiser.momentum)
-            torch._foreach_add_(momenta, directions)
-            directions = momenta
         factors = [self._recipe.schedule.factor(step, steps) for steps in self._steps[:lanes]]
-        if min(factors) == max(factors):
-            torch._foreach_add_(parameters, directions, alpha=-optimiser.lr * factors[0])
-            return
-        rates = torch.tensor([-(optimiser.lr * factor) for factor in factors])
-        for parameter, direction in zip(parameters, directions, strict=True):
-            parameter.addcmul_(direction, rates.view(-1, *[1] * (parameter.dim() - 1)))
+        parts = (self._parameters, self._gradients, self._momenta)
+        parameters, gradients, momenta = ([tensor[:lanes] for tensor in part] for part in parts)
+        _descend(parameters, gradients, momenta, self._recipe, factors, step)
+
+
+def _descend(
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+    momenta: list[Tensor],
+    recipe: Recipe,
+    factors: list[float],
+    step: int,
+) -> None:
+    """torch.optim.SGD, operation by operation, with a learning rate for each lane."""
+    optimiser, directions = recipe.optimiser, gradients
+    assert isinstance(optimiser, SGD)
+    if optimiser.weight_decay:
+        torch._foreach_add_(gradients, parameters, alpha=optimiser.weight_decay)
+    if optimiser.momentum:
+        if step:
+            torch._foreach_mul_(momenta, optimiser.momentum)
+        torch._foreach_add_(momenta, gradients)
+        directions = momenta
+    if min(factors) == max(factors):
+        torch._foreach_add_(parameters, directions, alpha=-optimiser.lr * factors[0])
+        return
+    rates = torch.tensor([-(optimiser.lr * factor) for factor in factors])
+    for parameter, direction in zip(parameters, directions, strict=True):
+        parameter.addcmul_(direction, rates.view(-1, *[1] * (parameter.dim() - 1)))
 
 
 def _pattern(linear: int) -> list[type[nn.Module]]:
