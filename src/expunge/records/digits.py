@@ -3,7 +3,8 @@
 import torch
 
 from expunge.randomness import torch_generator
-from expunge.records.records import TEST, TRAIN, Records
+from expunge.records.records import Records
+from expunge.records.splits import TEST, TRAIN
 
 OWNERS = 100
 """The bundled file does not say who wrote which digit, so records are dealt to this many made-up owners."""

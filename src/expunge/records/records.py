@@ -1,19 +1,20 @@
 """Records: training examples with stable ids, the people they belong to, and the split they are in."""
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Final
+from operator import itemgetter
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from expunge.errors import OperatorError, ProgrammerError, RequesterError
-
-TRAIN: Final = "train"
-TEST: Final = "test"
+from expunge.records.columns import first_repeated
+from expunge.records.preparation import apply, fit
+from expunge.records.raw import RawTable
+from expunge.records.splits import TEST, TRAIN
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,7 @@ class Records:
     - `split`: `"train"` or `"test"` for each record.
     - `classes`: number of classes, 0 for regression.
     - `preparation`: what the loader did to the columns, as plain JSON, so that new data can be treated alike.
+    - `raw`: the columns before that, for tables: what `refit` fits a preparation on.
 
     **Raises:** `ProgrammerError("bad-shape")`, `OperatorError("bad-data")`.
     """
@@ -40,16 +42,19 @@ class Records:
     split: tuple[str, ...]
     classes: int
     preparation: dict[str, Any] = field(default_factory=dict)
+    raw: RawTable | None = None
 
     def __post_init__(self) -> None:
         lengths = {len(self.features), len(self.targets), len(self.ids), len(self.owners), len(self.split)}
         if len(lengths) != 1:
             raise ProgrammerError("bad-shape", f"features, targets, ids, owners, split differ in length: {lengths}")
-        if not torch.isfinite(self.features).all() or not torch.isfinite(self.targets).all():
+        if self.targets.is_floating_point() == bool(self.classes):
+            kind = "class numbers" if self.classes else "floating-point numbers"
+            raise ProgrammerError("bad-shape", f"targets must be {kind}, not {self.targets.dtype}")
+        if not all_finite(self.features) or not all_finite(self.targets):
             raise OperatorError("bad-data", "features or targets hold NaN or infinity")
-        if len(set(self.ids)) != len(self.ids):
-            _, times = Counter(self.ids).most_common(1)[0]
-            raise OperatorError("bad-data", f"record ids are not unique: one stands {times} times")
+        if (place := first_repeated(self.ids)) is not None:
+            raise OperatorError("bad-data", f"record ids are not unique: row {place} repeats the id of an earlier row")
         if self.classes and len(self) and not 0 <= int(self.targets.min()) <= int(self.targets.max()) < self.classes:
             raise OperatorError("bad-data", f"targets must be class numbers in [0, {self.classes})")
         if unknown := set(self.split) - {TRAIN, TEST}:
@@ -79,16 +84,17 @@ class Records:
         return {record: row for row, record in enumerate(self.ids)}
 
     def select(self, rows: Sequence[int] | Int[Tensor, " rows"]) -> "Records":
-        """The records at `rows`, in that order."""
+        """The records at `rows`, in that order; no row may stand twice."""
         index = torch.as_tensor(rows, dtype=torch.long)
         listed = index.tolist()
         return replace(
             self,
             features=self.features[index],
             targets=self.targets[index],
-            ids=tuple(self.ids[row] for row in listed),
-            owners=tuple(self.owners[row] for row in listed),
-            split=tuple(self.split[row] for row in listed),
+            ids=_taken(self.ids, listed),
+            owners=_taken(self.owners, listed),
+            split=_taken(self.split, listed),
+            raw=None if self.raw is None else self.raw.select(index),
         )
 
     def without(self, ids: Collection[str]) -> "Records":
@@ -116,5 +122,55 @@ class Records:
             raise RequesterError("unknown-owner", "no record belongs to the owner that was named")
         return found
 
+    def refit(self) -> "Records":
+        """The same records under the preparation that they alone call for: what loading just them would have given.
+
+        Training an exact model on what is left of a table begins here; call it on training and test records together.
+        Returns `self` where nothing changes: images, declared preparations, and most deletions from large tables, for
+        statistics are rounded. So `records.refit() is records` says that nothing deleted lives on in the preparation.
+        """
+        if self.raw is None:
+            return self._with_counted_classes()
+        if not self.preparation["fitted"] or TRAIN not in self.split:
+            return self
+        return self._under(fit(self.raw, torch.tensor([part == TRAIN for part in self.split])))
+
+    def prepared_like(self, other: "Records") -> "Records":
+        """These records as a model trained on `other` sees them.
+
+        Texts that `other` does not know become all zeros. Records of a class that it does not know are left out: no
+        output of the model stands for them.
+        """
+        if self.raw is not None and other.raw is not None:
+            return self._under(other.preparation)
+        if self.classes <= other.classes or not len(self) or int(self.targets.max()) < other.classes:
+            return self if self.classes == other.classes else replace(self, classes=other.classes)
+        return replace(self.select((self.targets < other.classes).nonzero()[:, 0]), classes=other.classes)
+
+    def _under(self, preparation: dict[str, Any]) -> "Records":
+        if preparation == self.preparation or self.raw is None:
+            return self
+        features, targets, classes = apply(self.raw, preparation)
+        if classes and bool((targets < 0).any()):
+            return self.select((targets >= 0).nonzero()[:, 0])._under(preparation)
+        return replace(self, features=features, targets=targets, classes=classes, preparation=preparation)
+
+    def _with_counted_classes(self) -> "Records":
+        """Class numbers that were counted, not declared, are counted again."""
+        if self.preparation.get("classes") != "counted" or not len(self):
+            return self
+        classes = int(self.targets.max()) + 1
+        return self if classes == self.classes else replace(self, classes=classes)
+
     def _part(self, name: str) -> "Records":
         return self.select([row for row, part in enumerate(self.split) if part == name])
+
+
+def all_finite(values: Shaped[Tensor, "..."]) -> bool:
+    """Whether nothing is NaN or infinite: one quick sum, which shows either, and a closer look only where it does."""
+    return bool(torch.isfinite(values.sum())) or bool(torch.isfinite(values).all())
+
+
+def _taken(texts: tuple[str, ...], rows: list[int]) -> tuple[str, ...]:
+    """Texts at `rows`; `itemgetter` is quick, and gives a tuple for two rows or more."""
+    return itemgetter(*rows)(texts) if len(rows) > 1 else tuple(texts[row] for row in rows)
