@@ -91,8 +91,18 @@ class Deletion:
 
     @cached_property
     def retained(self) -> Records:
-        """All records but the forget set, training and test."""
+        """All records but the forget set, training and test, as the model at hand sees them."""
         return self.records.without(self.forget)
+
+    @cached_property
+    def refitted(self) -> Records:
+        """`retained` under the column preparation that they alone call for: what exact methods train on."""
+        return self.retained.refit()
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing of the forget set lives on in the column preparation of the model at hand."""
+        return self.refitted is self.retained
 
     @cached_property
     def forgotten(self) -> Records:
@@ -102,7 +112,9 @@ class Deletion:
 
     @cached_property
     def clean_stages(self) -> tuple[str, ...]:
-        """Stages of training that never saw a forgotten record."""
+        """Stages of training that never saw a forgotten record, be it through the statistics of a column."""
+        if not self.settled:
+            return ()
         part = self.records.train
         gone = {row for row, record in enumerate(part.ids) if record in self.forget}
         plan = courses(self.recipe, part)
@@ -122,6 +134,7 @@ class Unlearned:
     **Arguments:**
 
     - `trained`: the new model; its checkpoints are clean of the forget set.
+    - `records`: what is left, prepared as the new model sees it; for other records, `prepared_like` it.
     - `method`: the method in plain form, all hyper-parameters.
     - `claim`: what may be promised.
     - `cost`: what it took; `retraining_evaluations` is the honest alternative.
@@ -130,6 +143,7 @@ class Unlearned:
     """
 
     trained: Trained
+    records: Records
     method: dict[str, Any]
     claim: Claim
     cost: Cost
@@ -153,8 +167,18 @@ class Method(Protocol):
 
 
 def finish(method: Method, deletion: Deletion, trained: Trained, claim: Claim, *degraded: str) -> Unlearned:
-    """The record of a run whose cost is the cost of `trained`."""
-    plain = encode(method)
-    return Unlearned(
-        trained, plain, claim, trained.cost, deletion.retraining_evaluations, deletion.seed, tuple(degraded)
-    )
+    """The record of a run whose cost is the cost of `trained`.
+
+    Exact methods must have trained on `deletion.refitted`; for all others the record says where a preparation stays.
+    """
+    exact = claim.kind is ClaimKind.EXACT
+    records = deletion.refitted if exact else deletion.retained
+    notes = degraded if exact or deletion.settled else (*degraded, STATISTICS_KEPT)
+    plain, price = encode(method), deletion.retraining_evaluations
+    return Unlearned(trained, records, plain, claim, trained.cost, price, deletion.seed, notes)
+
+
+STATISTICS_KEPT = (
+    "The model keeps its preparation, whose column statistics, lists of texts or number of classes the forgotten "
+    "records helped to make: that influence is not covered."
+)

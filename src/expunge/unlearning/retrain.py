@@ -21,10 +21,10 @@ class Retrain:
         return Forecast(deletion.retraining_evaluations, deletion.retraining_evaluations)
 
     def run(self, deletion: Deletion) -> Unlearned:
-        """Byte-identical to `train(recipe, retained)` on the same platform; raises what `train` raises."""
+        """Byte-identical to `train(recipe, retained.refit())` on the same platform; raises what `train` raises."""
         trained = train(
             deletion.recipe,
-            deletion.retained,
+            deletion.refitted,
             executor=deletion.executor,
             progress=deletion.progress,
             threads=deletion.threads,
@@ -35,5 +35,5 @@ class Retrain:
 EXACT = Claim(
     ClaimKind.EXACT,
     "training the same recipe, with the same seeds, on the retained records alone",
-    ("The recipe (hyper-parameters, seeds, preprocessing ranges) was not chosen by looking at the forgotten records.",),
+    ("Recipe (hyper-parameters, seeds) and declared preparation were not chosen by looking at the forgotten records.",),
 )

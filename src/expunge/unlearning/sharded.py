@@ -43,7 +43,7 @@ class Sharded:
         forecast = self.plan(deletion)
         trained = train(
             deletion.recipe,
-            deletion.retained,
+            deletion.refitted,
             checkpoints=MemoryCheckpoints.reusing(deletion.trained.checkpoints, self._reused(deletion)),
             executor=deletion.executor,
             progress=deletion.progress,
@@ -58,6 +58,8 @@ class Sharded:
         return {name for name in deletion.clean_stages if store.load(name) is not None}
 
     def _missing(self, deletion: Deletion) -> tuple[str, ...]:
+        if not deletion.settled:
+            return ("The deletion moved the statistics of a column: every shard was trained again.",)
         missing = len(set(deletion.clean_stages) - self._reused(deletion))
         return (f"{missing} clean checkpoints were missing and were trained again",) if missing else ()
 
