@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,8 +9,10 @@ import torch
 from jaxtyping import Float
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from expunge.networks import State
+from expunge.training.platform import deterministic
 from expunge.training.recipe import Recipe
 from expunge.training.sharding import aggregate
 
@@ -35,29 +36,28 @@ class Model:
     classes: int
     constituents: tuple[State | None, ...]
 
-    def modules(self) -> list[nn.Module]:
-        """Fresh modules in evaluation mode, one for each constituent that exists."""
-        return [self.module(state) for state in self.constituents if state is not None]
-
     def module(self, state: State | None = None) -> nn.Module:
         """A fresh module in evaluation mode with the weights of `state`, by default of the only constituent."""
         with torch.random.fork_rng(devices=[]):
             built = self.recipe.network.build(self.shape, self.classes)
-        built.load_state_dict(state if state is not None else self._only())
+        built.load_state_dict(state if state is not None else self._states[0])
         return built.eval()
+
+    @property
+    def is_single(self) -> bool:
+        """Whether one network alone answers."""
+        return len(self._states) == 1
 
     def logits(self, features: Float[Tensor, "records *shape"]) -> Float[Tensor, "records outputs"]:
         """Outputs: logits of a single network, logarithms of the aggregated posterior of several."""
-        modules = self.modules()
-        if len(modules) == 1:
-            return _batched(modules[0], features)
+        if self.is_single:
+            return self._outputs(features)[0]
         return self.probabilities(features).clamp_min(torch.finfo(features.dtype).tiny).log()
 
     def probabilities(self, features: Float[Tensor, "records *shape"]) -> Float[Tensor, "records classes"]:
         """Class probabilities, aggregated over the constituents as the recipe says."""
-        posteriors = torch.stack([_batched(module, features).softmax(1) for module in self.modules()])
         sharding = self.recipe.sharding
-        return aggregate(posteriors, sharding.aggregation if sharding else "mean")
+        return aggregate(self._outputs(features).softmax(2), sharding.aggregation if sharding else "mean")
 
     def predict(self, features: Float[Tensor, "records *shape"]) -> Tensor:
         """Class numbers `[records]`; ties go to the lowest."""
@@ -83,16 +83,24 @@ class Model:
         """SHA-256 of `file`, in hex: what receipts bind."""
         return hashlib.sha256(self.file).hexdigest()
 
-    def _only(self) -> State:
-        (state,) = [state for state in self.constituents if state is not None]
-        return state
+    @property
+    def _states(self) -> list[State]:
+        return [state for state in self.constituents if state is not None]
+
+    @cached_property
+    def _frame(self) -> nn.Module:
+        """The module that the constituents' weights are called through; its own weights are never used."""
+        return self.module()
+
+    @torch.no_grad()
+    def _outputs(self, features: Float[Tensor, "records *shape"]) -> Float[Tensor, "constituents records outputs"]:
+        """Outputs of every constituent, on one thread: the same figures on every machine with these kernels."""
+        parts = features.split(INFERENCE_BATCH)
+        with deterministic(threads=1):
+            outputs = [torch.cat([functional_call(self._frame, s, (part,)) for part in parts]) for s in self._states]
+        return torch.stack(outputs)
 
 
 def state_digest(state: State) -> str:
     """SHA-256 of a checkpoint's safetensors bytes, in hex."""
     return hashlib.sha256(save({name: tensor.contiguous() for name, tensor in state.items()})).hexdigest()
-
-
-@torch.no_grad()
-def _batched(module: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
-    return torch.cat([module(part) for part in features.split(INFERENCE_BATCH)])
