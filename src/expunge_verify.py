@@ -371,7 +371,7 @@ BUNDLE: Final = {
     "keys": [_HASH],
     "rotations": [ENVELOPE],
 }
-ROTATION: Final = {"from_index": is_count, "new": _HASH, "old": _HASH, "origin": is_text, "rotated": _DATE}
+ROTATION: Final = {"from_index": is_count, "new": _HASH, "old": _HASH, "rotated": _DATE}
 PREDICATE: Final = {
     "request": {"id": matches(r"[A-Za-z0-9._:-]{1,128}"), "rule": is_text}
     | dict.fromkeys(("received", "deadline", "completed"), _DATE),
@@ -440,6 +440,18 @@ def statement_faults(statement: Any) -> list[str]:
     """What a receipt's statement lacks, `not_covered` aside: one line for each fault, empty when it is complete."""
     found = sorted(set(faults(statement, STATEMENT, "statement")))
     return found or list(_rules(statement["predicate"], statement["subject"]))
+
+
+def left_out(statement: Any) -> list[str]:
+    """What the receipt says that it does not cover.
+
+    **Raises:** `Refused("not-covered-missing")` where it names nothing.
+    """
+    receipt = statement.get("predicate") if isinstance(statement, dict) else None
+    lines = receipt.get("not_covered") if isinstance(receipt, dict) else None
+    if not isinstance(lines, list) or not lines or not all(map(is_text, lines)):
+        raise Refused("not-covered-missing", "the receipt does not say what it leaves out")
+    return lines
 
 
 def _rules(receipt: Mapping[str, Any], subject: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -529,7 +541,7 @@ def check_rotations(keys: Sequence[bytes], rotations: Sequence[Mapping[str, Any]
     **Raises:** `Refused("key-history-invalid")`.
     """
     starts = [0]
-    for old, new, envelope in zip(keys, keys[1:], rotations, strict=True):
+    for old, new, envelope in zip(keys[:-1], keys[1:], rotations, strict=True):
         try:
             rotation = loads(open_envelope(envelope, ROTATION_TYPE, (old, new)))
         except Refused as refused:
@@ -606,6 +618,7 @@ class _Evidence:
         return f"Ed25519 by key {key_id(signer)}"
 
     def key_trusted(self) -> str:
+        self._signed()  # until then the key history is the bundle's word
         ids = [key_id(public) for public in self.bundle.keys]
         if self.key is None:
             raise Refused("not-asked", f"give --key, or compare {ids[-1]} with the provider's published key")
@@ -645,12 +658,7 @@ class _Evidence:
         return f"{len(PREDICATE) + 1} fields as docs/verify.md lists them"
 
     def not_covered(self) -> str:
-        statement = self._signed()
-        receipt = statement.get("predicate") if isinstance(statement, dict) else None
-        lines = receipt.get("not_covered") if isinstance(receipt, dict) else None
-        if not isinstance(lines, list) or not lines or not all(map(is_text, lines)):
-            raise Refused("not-covered-missing", "the receipt does not say what it leaves out")
-        return f"{len(lines)} named"
+        return f"{len(left_out(self._signed()))} named"
 
     def _signed(self) -> Any:
         if self.statement is None:
