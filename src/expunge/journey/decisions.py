@@ -1,0 +1,124 @@
+"""What people decide about requests: each is one move of the table, with who decided it and why in the history."""
+
+from sqlalchemy import Connection
+
+from expunge.errors import OperatorError
+from expunge.journey import deadlines, history, requests
+from expunge.journey.requests import Request
+from expunge.journey.transitions import DENIALS, Actor, State
+from expunge.ledger.store import Transaction
+
+
+def verify(tx: Transaction, request: str, *, by: str) -> State:
+    """Record that `by` established the requester's right; a second time is no mistake.
+
+    **Raises:** as `requests.move`.
+    """
+    found = requests.get(tx.connection, request)
+    if found.verified_at is not None:
+        return found.state
+    return requests.move(tx, request, "verify", Actor.PERSON, by=by)
+
+
+def hold(tx: Transaction, request: str, *, by: str, reason: str) -> State:
+    """Stop a screened request until a person releases it. **Raises:** as `requests.move`."""
+    return requests.move(tx, request, "hold", Actor.PERSON, by=by, reason=reason)
+
+
+def release(tx: Transaction, request: str, *, by: str, reason: str) -> State:
+    """Let a held request go on. **Raises:** as `requests.move`."""
+    return requests.move(tx, request, "release", Actor.PERSON, by=by, reason=reason)
+
+
+def deny(tx: Transaction, request: str, denial: str, *, by: str, reason: str) -> State:
+    """Refuse a request for one of the Data Rights Protocol's reasons (`DENIALS`), explained in `reason`.
+
+    A failed one goes back to where it failed first, and is refused from there.
+
+    **Raises:** as `requests.move`; `OperatorError("unknown-reason")`.
+    """
+    if denial not in DENIALS:
+        raise OperatorError("unknown-reason", f"a denial's reason is one of {', '.join(DENIALS)}")
+    _back(tx, request, by)
+    return requests.move(tx, request, "deny", Actor.PERSON, by=by, reason=reason, detail={"denial": denial})
+
+
+def cancel(tx: Transaction, request: str, *, by: str | None = None, reason: str | None = None) -> State:
+    """Withdraw a request, by its requester, or by a person in the requester's name (`by`).
+
+    **Raises:** as `requests.move`.
+    """
+    actor = Actor.REQUESTER if by is None else Actor.PERSON
+    _back(tx, request, by)
+    return requests.move(tx, request, "cancel", actor, by=by, reason=reason)
+
+
+def retry(tx: Transaction, request: str, *, by: str | None = None) -> State:
+    """Send a failed request back to the state in which it failed, with those that failed with it in one run.
+
+    **Raises:** as `requests.move`.
+    """
+    found = requests.get(tx.connection, request)
+    together = requests.run_of(tx.connection, found.run) if found.run else (found,)
+    for each in together:
+        if each.id != found.id and (each.state, each.failed_in) == (State.FAILED, found.failed_in):
+            requests.move(tx, each.id, "retry", Actor.PERSON, by=by)
+    return requests.move(tx, request, "retry", Actor.PERSON, by=by)
+
+
+def extend(tx: Transaction, request: str, *, by: str, reason: str) -> deadlines.Deadline:
+    """Put off a deadline, once, before it has passed, as far as the regime allows; returns the new one.
+
+    **Raises:** as `requests.move`; `OperatorError("already-extended" | "deadline-passed")`.
+    """
+    before = _deadline(tx, request)
+    if before.extended:
+        raise OperatorError("already-extended", "the deadline was extended before")
+    if before.days_left < 0:
+        raise OperatorError("deadline-passed", f"the deadline was {before.due.isoformat()}")
+    requests.move(tx, request, "extend", Actor.PERSON, by=by, reason=reason)
+    return _deadline(tx, request)
+
+
+def stop_clock(tx: Transaction, request: str, *, by: str, reason: str) -> deadlines.Deadline:
+    """Stop a deadline's clock while the requester must act (to prove identity, say); returns where it stands.
+
+    **Raises:** as `requests.move`; `OperatorError("clock-runs")` under a regime without pauses;
+    `OperatorError("illegal-move")` where it stands still already.
+    """
+    found = requests.get(tx.connection, request)
+    if not deadlines.recorded_rule(found.regime, found.rule_version).clock_stops:
+        raise OperatorError("clock-runs", f"under {found.regime} the clock never stops")
+    return _turn_clock(tx, found, "stop-clock", by, reason)
+
+
+def start_clock(tx: Transaction, request: str, *, by: str) -> deadlines.Deadline:
+    """Let a stopped clock run on; returns the new deadline.
+
+    **Raises:** as `requests.move`; `OperatorError("illegal-move")` where it runs already.
+    """
+    return _turn_clock(tx, requests.get(tx.connection, request), "start-clock", by, None)
+
+
+def denial(connection: Connection, request: str) -> str | None:
+    """The Data Rights Protocol's reason for which a request was denied, or None."""
+    for event in history.read(connection, request):
+        if event.move == "deny":
+            return str(event.detail["denial"])
+    return None
+
+
+def _turn_clock(tx: Transaction, found: Request, name: str, by: str, reason: str | None) -> deadlines.Deadline:
+    if requests.deadline(tx.connection, found, tx.now).stopped == (name == "stop-clock"):
+        raise OperatorError("illegal-move", "the clock is stopped already, or runs already")
+    requests.move(tx, found.id, name, Actor.PERSON, by=by, reason=reason)
+    return _deadline(tx, found.id)
+
+
+def _deadline(tx: Transaction, request: str) -> deadlines.Deadline:
+    return requests.deadline(tx.connection, requests.get(tx.connection, request), tx.now)
+
+
+def _back(tx: Transaction, request: str, by: str | None) -> None:
+    if requests.get(tx.connection, request).state is State.FAILED:
+        requests.move(tx, request, "retry", Actor.PERSON, by=by)

@@ -1,0 +1,169 @@
+"""Which model came from which, so that a deletion reaches the copies, distillates and fine-tuned offspring too.
+
+A request is not fulfilled while a known model that descends from one it changed, or from any of that model's
+forerunners, is neither retired nor exempted by a person.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, RowMapping, select
+
+from expunge.errors import OperatorError
+from expunge.journey import tables
+from expunge.ledger import paths
+from expunge.ledger.store import Transaction
+from expunge.ledger.tables import add, change, find
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that the workspace knows of, by the digest of its file (SHA-256, hex).
+
+    **Arguments:**
+
+    - `kind`: `trained`, `unlearned`, or what was done to derive it: `distilled`, `fine-tuned`, `quantised`.
+    - `retired_at`: when it was deleted or replaced; None while it is in use.
+    - `replaced_by`: the model in its place, if there is one.
+    """
+
+    digest: str
+    kind: str
+    known_at: str
+    retired_at: str | None
+    replaced_by: str | None
+    note: str | None
+
+
+def register(tx: Transaction, digest: str, kind: str, note: str | None = None) -> None:
+    """Make a model known; one that is known stays as it is.
+
+    **Raises:** `AttackSuspected("unsafe-path")` for what is no digest.
+    """
+    if find(tx.connection, tables.models, {"digest": paths.digest(digest)}) is None:
+        add(tx.connection, tables.models, digest=digest, kind=kind, known_at=tx.stamp, note=note)
+
+
+def derive(tx: Transaction, parents: Sequence[str], child: str, kind: str, note: str | None = None) -> None:
+    """Record that `child` was made from `parents`, which must be known.
+
+    **Raises:** `OperatorError("unknown-model")`; `OperatorError("bad-arguments")` for a model that would descend from
+    itself; `AttackSuspected("unsafe-path")`.
+    """
+    for parent in parents:
+        _known(tx.connection, parent)
+    if not parents or child in _ancestors(tx.connection, parents):
+        raise OperatorError("bad-arguments", "a derived model has a parent, and does not descend from itself")
+    register(tx, child, kind, note)
+    for parent in dict.fromkeys(parents):
+        if find(tx.connection, tables.derivations, {"child": child, "parent": parent}) is None:
+            add(tx.connection, tables.derivations, child=child, parent=parent)
+
+
+def replace(tx: Transaction, requests: Iterable[str], old: str, new: str) -> None:
+    """Record that deleting for these requests put model `new` in the place of `old`.
+
+    **Raises:** `AttackSuspected("unsafe-path")`.
+    """
+    register(tx, old, "trained")
+    for request in requests:
+        if find(tx.connection, tables.affected, {"request": request, "model": old}) is None:
+            add(tx.connection, tables.affected, request=request, model=old)
+    if old != new:
+        register(tx, new, "unlearned")
+        retire(tx, old, replaced_by=new)
+
+
+def retire(tx: Transaction, digest: str, *, replaced_by: str | None = None) -> None:
+    """Record that a model is no longer in use: deleted, or replaced by one without the records.
+
+    A model that takes the place of a derived one should itself be recorded with `derive`.
+
+    **Raises:** `OperatorError("unknown-model")`.
+    """
+    model = _known(tx.connection, digest)
+    if replaced_by is not None:
+        _known(tx.connection, replaced_by)
+    if model.retired_at is None:
+        change(tx.connection, tables.models, {"digest": digest}, retired_at=tx.stamp, replaced_by=replaced_by)
+
+
+def exempt(tx: Transaction, request: str, digest: str, *, by: str, reason: str) -> None:
+    """Record a person's decision that a derived model holds nothing of a request's records.
+
+    **Raises:** `OperatorError("unknown-model" | "reason-missing")`.
+    """
+    _known(tx.connection, digest)
+    if not by.strip() or not reason.strip():
+        raise OperatorError("reason-missing", "an exemption names who decided it, and why")
+    if find(tx.connection, tables.exemptions, {"request": request, "model": digest}) is None:
+        row = {"request": request, "model": digest, "by": by, "reason": reason, "at": tx.stamp}
+        add(tx.connection, tables.exemptions, **row)
+
+
+def untouched(connection: Connection, request: str) -> tuple[Model, ...]:
+    """The derived models that keep a request from being fulfilled, oldest first."""
+    changed = set(connection.scalars(select(tables.affected.c.model).where(tables.affected.c.request == request)))
+    earlier = changed | _forerunners(connection, changed)
+    settled = set(connection.scalars(select(tables.exemptions.c.model).where(tables.exemptions.c.request == request)))
+    waiting = _descendants(connection, earlier) - earlier - settled
+    return tuple(model for model in list_all(connection) if model.digest in waiting and model.retired_at is None)
+
+
+def affected(connection: Connection, request: str) -> tuple[str, ...]:
+    """Digests of the models that a request's deletion replaced."""
+    query = select(tables.affected.c.model).where(tables.affected.c.request == request)
+    return tuple(connection.scalars(query.order_by(tables.affected.c.model)))
+
+
+def derived_from(connection: Connection, digest: str) -> tuple[Model, ...]:
+    """Every model in use that descends from this one or from its forerunners, oldest first."""
+    earlier = {digest} | _forerunners(connection, {digest})
+    offspring = _descendants(connection, earlier) - earlier
+    return tuple(model for model in list_all(connection) if model.digest in offspring and model.retired_at is None)
+
+
+def list_all(connection: Connection) -> tuple[Model, ...]:
+    """Every model that is or was known, oldest first."""
+    rows = connection.execute(select(tables.models).order_by(tables.models.c.known_at, tables.models.c.digest))
+    return tuple(_model(row) for row in rows.mappings())
+
+
+def _model(row: RowMapping) -> Model:
+    names = ("digest", "kind", "known_at", "retired_at", "replaced_by", "note")
+    return Model(**{name: row[name] for name in names})
+
+
+def _known(connection: Connection, digest: str) -> Model:
+    row = find(connection, tables.models, {"digest": paths.digest(digest)})
+    if row is None:
+        raise OperatorError("unknown-model", f"no model {digest[:16]} is known")
+    return _model(row)
+
+
+def _edges(connection: Connection) -> list[tuple[str, str]]:
+    """(parent, child) of every derivation."""
+    return [(row.parent, row.child) for row in connection.execute(select(tables.derivations))]
+
+
+def _descendants(connection: Connection, start: Iterable[str]) -> set[str]:
+    return _closure(start, _edges(connection))
+
+
+def _ancestors(connection: Connection, start: Iterable[str]) -> set[str]:
+    return _closure(start, [(child, parent) for parent, child in _edges(connection)]) | set(start)
+
+
+def _forerunners(connection: Connection, start: Iterable[str]) -> set[str]:
+    """The models that these replaced, directly or in turn: what was made from them may hold the records as well."""
+    replaced = [(model.replaced_by, model.digest) for model in list_all(connection) if model.replaced_by is not None]
+    return _closure(start, replaced)
+
+
+def _closure(start: Iterable[str], edges: Sequence[tuple[str, str]]) -> set[str]:
+    found: set[str] = set()
+    rim = set(start)
+    while rim:
+        rim = {goal for source, goal in edges if source in rim} - found
+        found |= rim
+    return found

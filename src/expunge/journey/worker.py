@@ -1,0 +1,277 @@
+"""The worker: carries requests from verified to closed, one step at a time, whatever happens to the process.
+
+Each step is computed outside any transaction and hands back one record. The record, the request's move and whatever
+must become true with it are then committed together. A process that is killed before the commit has done nothing; the
+next one runs the step again.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, runtime_checkable
+
+from sqlalchemy import Connection
+
+from expunge.errors import ExpungeError, ProgrammerError
+from expunge.journey import lineage, requests, transitions
+from expunge.journey.requests import Request
+from expunge.journey.transitions import Actor, State
+from expunge.ledger import objects, paths
+from expunge.ledger.lease import SECONDS, Lease, leased
+from expunge.ledger.store import Store, Transaction
+
+Record = Mapping[str, Any]
+"""What a step hands back: JSON values, never changed once stored. No owner id belongs in it."""
+
+PASSED: Final = "passed"
+HELD: Final = "held"
+"""Verdicts of screening: `record["verdict"]`. A held request waits for a person."""
+
+
+@runtime_checkable
+class Steps(Protocol):
+    """The work of each step. Every one can be run again after a kill, and is then expected to give a record as good.
+
+    `screen` and `receipt` are called for one request; `plan`, `unlearn` and `audit` for all requests of a run, which
+    share their record. `screen`'s record has a `verdict` (`PASSED` or `HELD`) and `reasons`; `unlearn`'s names the
+    digests of `old_model` and `new_model` (equal where nothing had to change).
+
+    A step raises an `ExpungeError` for what a person can act on: the request has then failed, and can be retried.
+    """
+
+    def screen(self, request: Request) -> Record:
+        """Judge a request before it is carried out."""
+
+    def plan(self, run: Sequence[Request]) -> Record:
+        """Choose the method, and forecast its cost and effect."""
+
+    def unlearn(self, run: Sequence[Request]) -> Record:
+        """Make the model without the records; put nothing in its place yet."""
+
+    def audit(self, run: Sequence[Request]) -> Record:
+        """Look for the records in the new model."""
+
+    def receipt(self, request: Request) -> Record:
+        """State what was done."""
+
+    def commit(self, tx: Transaction, step: str, run: Sequence[Request], record: Record) -> Record:
+        """Do what must become true together with the step's move, in its transaction; returns the record to store."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one call of the worker did.
+
+    **Arguments:**
+
+    - `requests`: those it looked at, as they stand now.
+    - `errors`: id -> why its step failed.
+    - `waiting`: id -> what it waits for: a person's release, or derived models.
+    """
+
+    requests: tuple[Request, ...]
+    errors: Mapping[str, ExpungeError] = field(default_factory=dict)
+    waiting: Mapping[str, str] = field(default_factory=dict)
+
+    def demand(self) -> "Outcome":
+        """This outcome, or the first error in it raised."""
+        for error in self.errors.values():
+            raise error
+        return self
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """One step of the pipeline: from which state, by which move, and which requests take it together."""
+
+    source: State
+    move: str
+    group: Callable[[Request], str]
+
+
+def _alone(request: Request) -> str:
+    return request.id
+
+
+def _batch(request: Request) -> str:
+    return f"{request.batch} {request.method!r}"
+
+
+def _run(request: Request) -> str:
+    return request.run or request.id
+
+
+_STAGES: Final = (
+    _Stage(State.VERIFIED, "screen", _alone),
+    _Stage(State.SCREENED, "plan", _batch),
+    _Stage(State.PLANNED, "unlearn", _run),
+    _Stage(State.UNLEARNED, "audit", _run),
+    _Stage(State.AUDITED, "receipt", _alone),
+)
+
+
+def holder(request: str) -> str:
+    """Who points at the records of a request's steps; the role is the step's name."""
+    return f"request/{request}"
+
+
+def record_moves() -> frozenset[str]:
+    """The moves that leave a record."""
+    return frozenset(stage.move for stage in _STAGES)
+
+
+def read_record(store: Store, request: str, step: str) -> Any:
+    """The record that a step of a request left; None where it was not made yet.
+
+    **Raises:** as `objects.read_json`.
+    """
+    with store.reading() as connection:
+        digest = objects.pointed(connection, holder(request), step)
+    return None if digest is None else objects.read_json(store, digest)
+
+
+def work(
+    store: Store,
+    steps: Steps,
+    ids: Iterable[str] | None = None,
+    *,
+    retry: bool = True,
+    wait: float = 60.0,
+    seconds: float = SECONDS,
+) -> Outcome:
+    """Carry requests as far as they go: those named, with all that share a run with them, or every open one.
+
+    `retry` takes failed ones up again. `wait` and `seconds` are for the writer's lease.
+
+    **Raises:** `OperatorError("lease-held" | "lease-lost" | "unknown-request")`, and what the store raises. Errors of
+    steps are in the outcome.
+    """
+    with leased(store, wait=wait, seconds=seconds) as lease:
+        return _Worker(store, steps, lease, ids).carry(retry)
+
+
+class _Worker:
+    """One call of `work`: looks only at requests that were open when it began."""
+
+    def __init__(self, store: Store, steps: Steps, lease: Lease, ids: Iterable[str] | None) -> None:
+        self._store, self._steps, self._lease = store, steps, lease
+        self._errors: dict[str, ExpungeError] = {}
+        self._waiting: dict[str, str] = {}
+        with store.reading() as connection:
+            self._ids = _chosen(connection, ids)
+
+    def carry(self, retry: bool) -> Outcome:
+        if retry:
+            self._retry()
+        for stage in _STAGES:
+            for group in self._groups(stage):
+                self._step(stage, group)
+        for request in self._selected(State.RECEIPTED):
+            self._close(request)
+        for request in self._selected(State.HELD):
+            self._waiting[request.id] = "a person's release"
+        self._erase()
+        return Outcome(self._selected(*State), self._errors, self._waiting)
+
+    def _retry(self) -> None:
+        failed = self._selected(State.FAILED)
+        if failed:
+            with self._transaction() as tx:
+                for request in failed:
+                    requests.move(tx, request.id, "retry", Actor.WORKER)
+
+    def _groups(self, stage: _Stage) -> Iterator[tuple[Request, ...]]:
+        groups: dict[str, list[Request]] = {}
+        for request in self._selected(stage.source):
+            groups.setdefault(stage.group(request), []).append(request)
+        for group in groups.values():
+            yield tuple(group)
+
+    def _step(self, stage: _Stage, group: tuple[Request, ...]) -> None:
+        try:
+            # A person may have cancelled one of them while the step ran: then it runs again, for those that are left.
+            while group and (left := self._try(stage, group)) is not None:
+                group = left
+        except ExpungeError as error:
+            self._fail(stage, group, error)
+
+    def _try(self, stage: _Stage, group: tuple[Request, ...]) -> tuple[Request, ...] | None:
+        """Compute a step and commit it; where the group is no longer whole, commit nothing and return who is left."""
+        step: Callable[[Any], Record] = getattr(self._steps, stage.move)
+        record = _checked(stage.move, step(group[0] if stage.group is _alone else group))
+        with self._transaction() as tx:
+            present = self._present(tx.connection, stage, group)
+            if present != group:
+                return present
+            self._commit(tx, stage, group, record)
+        return None
+
+    def _commit(self, tx: Transaction, stage: _Stage, group: tuple[Request, ...], record: Record) -> None:
+        if stage.move == "plan":
+            requests.assign(tx, group, requests.new_id("u"))
+        if stage.move == "unlearn":
+            lineage.replace(tx, [request.id for request in group], record["old_model"], record["new_model"])
+        digest = objects.put_json(tx, self._steps.commit(tx, stage.move, group, record), f"{stage.move} record")
+        for request in group:
+            objects.point(tx, holder(request.id), stage.move, digest)
+            requests.move(tx, request.id, stage.move, Actor.WORKER, detail={"record": digest})
+        if stage.move == "screen" and record["verdict"] == HELD:
+            requests.move(
+                tx, group[0].id, "hold", Actor.WORKER, by="screening", reason="the screening's record says why"
+            )
+
+    def _fail(self, stage: _Stage, group: tuple[Request, ...], error: ExpungeError) -> None:
+        detail = {"code": error.code, "family": error.family, "step": stage.move}
+        with self._transaction() as tx:
+            for request in self._present(tx.connection, stage, group):
+                requests.move(tx, request.id, "fail", Actor.WORKER, detail=detail)
+        self._errors |= {request.id: error for request in group}
+
+    def _close(self, request: Request) -> None:
+        with self._transaction() as tx:
+            left = lineage.untouched(tx.connection, request.id)
+            if left:
+                self._waiting[request.id] = f"{len(left)} derived models"
+            elif requests.get(tx.connection, request.id).state is State.RECEIPTED:
+                requests.move(tx, request.id, "close", Actor.WORKER)
+
+    def _erase(self) -> None:
+        """Whom a finished request concerned is nobody's business any more; a denied one's may yet complain."""
+        with self._store.reading() as connection:
+            over = requests.with_subject(connection, (State.CLOSED, State.CANCELLED))
+        if over:
+            with self._transaction() as tx:
+                requests.erase_subjects(tx, over)
+
+    def _selected(self, *states: State) -> tuple[Request, ...]:
+        with self._store.reading() as connection:
+            return tuple(each for each in requests.list_all(connection, states) if each.id in self._ids)
+
+    def _present(self, connection: Connection, stage: _Stage, group: Sequence[Request]) -> tuple[Request, ...]:
+        now = (requests.get(connection, request.id) for request in group)
+        return tuple(request for request in now if request.state is stage.source)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Transaction]:
+        with self._store.transaction() as tx:
+            self._lease.renew(tx)
+            yield tx
+
+
+def _chosen(connection: Connection, ids: Iterable[str] | None) -> frozenset[str]:
+    """The named requests with those that share a run with them, or every open one."""
+    if ids is None:
+        return frozenset(request.id for request in requests.list_all(connection, transitions.OPEN))
+    named = [requests.get(connection, each) for each in ids]
+    runs = {request.run for request in named if request.run}
+    together = [other for run in sorted(runs) for other in requests.run_of(connection, run)]
+    return frozenset(request.id for request in (*named, *together))
+
+
+def _checked(step: str, record: Record) -> Record:
+    if step == "screen" and record.get("verdict") not in (PASSED, HELD):
+        raise ProgrammerError("bad-record", f"screening's verdict is {PASSED!r} or {HELD!r}")
+    if step == "unlearn":
+        for name in ("old_model", "new_model"):
+            paths.digest(str(record.get(name)))
+    return record
