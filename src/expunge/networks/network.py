@@ -72,13 +72,15 @@ class InPython:
 
 
 def _resolve(path: str) -> Callable[..., object]:
-    module, separator, name = path.partition(":")
-    if not separator:
+    module, _, name = path.partition(":")
+    if not (module and name):
         raise ProgrammerError("unknown-network", f"{path[:60]!r} is neither a known network nor module:factory")
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ProgrammerError("unknown-network", f"cannot import {path[:60]!r}: {error}") from None
+    except Exception as error:  # a user's module runs here: whatever it raises is for its author
+        raise ProgrammerError(
+            "unknown-network", f"cannot import {path[:60]!r}: {type(error).__name__}: {error}"
+        ) from None
     if not callable(found):
         raise ProgrammerError("unknown-network", f"{path[:60]!r} is not callable")
     return found  # type: ignore[no-any-return]
@@ -86,10 +88,13 @@ def _resolve(path: str) -> Callable[..., object]:
 
 def _call(factory: Callable[..., object], arguments: dict[str, object], name: str) -> nn.Module:
     try:
-        return factory(**arguments)  # type: ignore[return-value]
+        module = factory(**arguments)
     except ExpungeError:
         raise
     except Exception as error:
         raise ProgrammerError(
             "unknown-network", f"factory {name[:60]} failed: {type(error).__name__}: {error}"
         ) from None
+    if not isinstance(module, nn.Module):
+        raise ProgrammerError("unknown-network", f"factory {name[:60]} returned a {type(module).__name__}")
+    return module

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -55,6 +56,7 @@ def read_npz(path: Path) -> dict[str, Array]:
         except (
             zipfile.BadZipFile,
             zipfile.LargeZipFile,
+            zlib.error,
             EOFError,
             OSError,
             ValueError,
@@ -71,6 +73,8 @@ def _check_archive(archive: zipfile.ZipFile) -> None:
     for member in members:
         if member.filename.endswith(".pkl"):
             raise AttackSuspected("pickle-refused", "the archive holds a pickle: it is a model saved by torch")
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise bad(f"{shown(member.filename)} in the archive is packed in a way that .npz files are not")
         check_unpacked(member.filename, member.compress_size, member.file_size)
     check_unpacked("the archive", sum(m.compress_size for m in members), sum(m.file_size for m in members))
 

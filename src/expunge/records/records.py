@@ -30,7 +30,8 @@ class Records:
     - `split`: `"train"` or `"test"` for each record.
     - `classes`: number of classes, 0 for regression.
     - `preparation`: what the loader did to the columns, as plain JSON, so that new data can be treated alike.
-    - `raw`: the columns before that, for tables: what `refit` fits a preparation on.
+    - `raw`: the columns before that, for tables: what `refit` fits a preparation on. Whoever changes features or
+      targets of a table by hand sets it to `None`.
 
     **Raises:** `ProgrammerError("bad-shape")`, `OperatorError("bad-data")`.
     """
@@ -147,9 +148,21 @@ class Records:
             return self if self.classes == other.classes else replace(self, classes=other.classes)
         return replace(self.select((self.targets < other.classes).nonzero()[:, 0]), classes=other.classes)
 
+    def check_raw(self) -> None:
+        """Refuse features or targets that are not what the raw columns give.
+
+        **Raises:** `ProgrammerError("bad-shape")`.
+        """
+        if self.raw is None:
+            return
+        features, targets, _ = apply(self.raw, self.preparation)
+        if not (features.equal(self.features) and targets.equal(self.targets)):
+            raise ProgrammerError("bad-shape", "features or targets were changed by hand, and the raw columns were not")
+
     def _under(self, preparation: dict[str, Any]) -> "Records":
         if preparation == self.preparation or self.raw is None:
             return self
+        self.check_raw()
         features, targets, classes = apply(self.raw, preparation)
         if classes and bool((targets < 0).any()):
             return self.select((targets >= 0).nonzero()[:, 0])._under(preparation)

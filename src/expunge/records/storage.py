@@ -13,7 +13,7 @@ from torch import Tensor
 from expunge.errors import ExpungeError
 from expunge.records.columns import bad
 from expunge.records.files import MAX_BYTES
-from expunge.records.preparation import Preparation, checked
+from expunge.records.preparation import Preparation, apply, checked
 from expunge.records.raw import Numbers, RawTable, Texts, length
 from expunge.records.records import Records
 from expunge_verify import Refused, loads
@@ -24,22 +24,27 @@ Tensors = dict[str, Tensor]
 
 
 def to_bytes(records: Records) -> bytes:
-    """The file: features and targets, ids, owners and split as UTF-8, raw columns, the rest as strict JSON.
+    """The file: features and targets (of tables, the raw columns instead), ids, owners and split as UTF-8, the rest as
+    strict JSON.
 
     The same records give the same bytes. What a deletion took away is not in them, once `refit` has cleaned the
     preparation of texts that only deleted records held.
+
+    **Raises:** `ProgrammerError("bad-shape")` for a table whose features were changed by hand.
     """
-    tensors: Tensors = {"features": records.features.contiguous(), "targets": records.targets.contiguous()}
-    for name, texts in (("ids", records.ids), ("owners", records.owners), ("split", records.split)):
-        tensors |= _packed(name, texts)
+    records.check_raw()
     header: dict[str, Any] = {"format": FORMAT, "classes": records.classes, "preparation": records.preparation}
-    if records.raw is not None:
-        tensors |= _packed_table(records.raw)
+    if records.raw is None:
+        tensors: Tensors = {"features": records.features.contiguous(), "targets": records.targets.contiguous()}
+    else:
+        tensors = _packed_table(records.raw)
         header["raw"] = {
             "columns": list(records.raw.columns),
             "target": records.raw.target_name,
             "left_out": list(records.raw.left_out),
         }
+    for name, texts in (("ids", records.ids), ("owners", records.owners), ("split", records.split)):
+        tensors |= _packed(name, texts)
     tensors["header"] = _bytes_tensor(json.dumps(header, sort_keys=True, allow_nan=False).encode())
     return save_tensors(tensors)
 
@@ -82,18 +87,17 @@ def from_bytes(raw: bytes, limit: int = MAX_BYTES) -> Records:
 
 
 def _records(header: Mapping[str, Any], tensors: Tensors) -> Records:
-    raw = _table(header["raw"], tensors) if "raw" in header else None
-    preparation = header["preparation"]
-    return Records(
-        tensors["features"],
-        tensors["targets"],
-        _unpacked(tensors, "ids"),
-        _unpacked(tensors, "owners"),
-        _unpacked(tensors, "split"),
-        int(header["classes"]),
-        preparation if raw is None else checked(preparation),
-        raw,
-    )
+    ids, owners, split = (_unpacked(tensors, name) for name in ("ids", "owners", "split"))
+    classes, preparation = int(header["classes"]), header["preparation"]
+    if not isinstance(preparation, dict):
+        raise TypeError("a preparation of another type")
+    if "raw" not in header:
+        return Records(tensors["features"], tensors["targets"], ids, owners, split, classes, preparation)
+    raw = _table(header["raw"], tensors)
+    features, targets, found = apply(raw, checked(preparation))
+    if found != classes or not isinstance(preparation.get("fitted"), bool):
+        raise ValueError("another number of classes, or no word on how the preparation was made")
+    return Records(features, targets, ids, owners, split, classes, preparation, raw)
 
 
 def _header(tensors: Tensors) -> dict[str, Any]:
@@ -116,7 +120,7 @@ def _packed(name: str, texts: Sequence[str]) -> Tensors:
 
 def _unpacked(tensors: Tensors, name: str) -> tuple[str, ...]:
     joined, ends = tensors[f"{name}/bytes"].numpy().tobytes(), tensors[f"{name}/ends"].tolist()
-    starts = [0, *ends[:-1]]
+    starts = [0, *ends][: len(ends)]
     if any(end < start for start, end in zip(starts, ends, strict=True)) or (ends or [0])[-1] != len(joined):
         raise ValueError("texts out of order")
     return tuple(joined[start:end].decode() for start, end in zip(starts, ends, strict=True))
@@ -135,15 +139,20 @@ def _packed_table(raw: RawTable) -> Tensors:
 def _table(header: Mapping[str, Any], tensors: Tensors) -> RawTable:
     names = header["columns"]
     found = [_column(tensors, place) for place in range(len(names) + 1)]
-    if len({length(column) for column in found} | {len(tensors["features"])}) > 1 or len(set(names)) < len(names):
+    if len({length(column) for column in found}) > 1 or len(set(names)) < len(names):
         raise ValueError("raw columns differ in length or share a name")
     return RawTable(dict(zip(names, found[:-1], strict=True)), header["target"], found[-1], tuple(header["left_out"]))
 
 
 def _column(tensors: Tensors, place: int) -> Texts | Numbers:
     if f"raw/{place}/numbers" in tensors:
-        return tensors[f"raw/{place}/numbers"]
+        numbers = tensors[f"raw/{place}/numbers"]
+        if numbers.dtype != torch.float64 or numbers.ndim != 1 or not torch.isfinite(numbers).all():
+            raise ValueError("numbers are not finite, or of another type")
+        return numbers
     codes, values = tensors[f"raw/{place}/codes"], _unpacked(tensors, f"raw/{place}")
+    if codes.dtype != torch.int64 or codes.ndim != 1:
+        raise ValueError("codes are of another type")
     if len(codes) and not 0 <= int(codes.min()) <= int(codes.max()) < len(values):
         raise ValueError("codes out of range")
     return Texts(codes, values)

@@ -68,12 +68,15 @@ class DeletionProof:
     deleted: tuple[bytes, ...]
     around: tuple[bytes, ...]
 
-    def holds(self, before: bytes, after: bytes) -> bool:
-        """Whether the tree with root `after` is the tree with root `before` with tombstones at `places`."""
+    def holds(self, size: int, before: bytes, after: bytes) -> bool:
+        """Whether the tree with root `after` is the tree with root `before` with tombstones at `places`.
+
+        **Arguments:** `size`: number of leaves of both, known from where the roots are: a root alone does not tell it.
+        """
         ordered = all(a < b for a, b in zip(self.places, self.places[1:], strict=False))
         inside = bool(self.places) and self.places[0] >= 0 and self.places[-1] < self.size
         lengths = len(self.deleted) == len(self.places) and all(len(each) == 32 for each in self.deleted + self.around)
-        if not (ordered and inside and lengths and len(self.around) == self._expected()):
+        if not (self.size == size and ordered and inside and lengths and len(self.around) == self._expected()):
             return False
         return self._root(self.deleted) == before and self._root((TOMBSTONE,) * len(self.places)) == after
 
