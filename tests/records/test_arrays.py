@@ -18,6 +18,7 @@ from expunge.records import TEST, TRAIN, Records, digits, from_dataset, load, pr
 
 DRAW = np.random.default_rng(0)
 IMAGES = DRAW.integers(0, 256, (30, 5, 4), dtype=np.uint8)
+BEYOND_UNICODE = np.full(30, 0x7FFFFFFF, dtype=np.uint32).view("<U1")
 FIFTH = np.where(np.arange(30)[:, None] == 4, 1.0, 0.0)
 LABELS = np.arange(30, dtype=np.uint8) % 3
 
@@ -115,7 +116,9 @@ def test_fortran_order_and_big_endian_are_read_as_they_are_meant(tmp_path: Path)
         ({"features": IMAGES, "targets": np.eye(30)}, "one number for each record"),
         ({"features": IMAGES, "targets": LABELS, "ids": LABELS}, "row 4 of the ids repeats"),
         ({"features": IMAGES, "targets": LABELS, "owners": LABELS * 1.5}, "'owners' is a list of texts"),
-        ({"features": IMAGES, "targets": LABELS, "owners": np.array([b"\xff"] * 30)}, "'owners' is not UTF-8"),
+        ({"features": IMAGES, "targets": LABELS, "owners": np.array([b"\xff"] * 30)}, "'owners' is not Unicode"),
+        ({"features": IMAGES, "targets": LABELS, "owners": np.array(["\ud800"] * 30)}, "'owners' is not Unicode"),
+        ({"features": IMAGES, "targets": LABELS, "owners": BEYOND_UNICODE}, "'owners' is not Unicode"),
         ({"features": IMAGES, "targets": LABELS, "owners": np.array(["a", ""] * 15)}, "row 2 of 'owners' is empty"),
         ({"features": IMAGES, "targets": LABELS, "split": np.array(["dev"] * 30)}, "split must be train or test"),
         ({"train_images": IMAGES, "train_labels": LABELS}, "no array 'test_images'"),

@@ -1,6 +1,7 @@
 """Tables: what is read is what a naive reading gives, and what was done to the columns can be done again."""
 
 import csv
+import json
 import math
 from pathlib import Path
 
@@ -189,6 +190,15 @@ def test_a_declared_preparation_that_does_not_fit_is_refused(
 ):
     with pytest.raises(OperatorError, match=words):
         table(file, USES, preparation={**clinic.preparation, **change})
+
+
+def test_the_preparation_that_the_docs_show_can_be_declared_and_replayed():
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+    shown = json.loads(page.split("```json")[1].split("```")[0])
+    cells = {"age": [40, 64, 48], "city": ["Oslo", "Rome", "Rome"], "ill": ["no", "yes", "no"]}
+    records = table(cells, Columns("ill"), preparation=shown, test_share=0)
+    assert records.features.tolist() == [[-0.5, 1, 0], [1, 0, 1], [0, 0, 1]]
+    assert prepare({**cells, "patient": ["a", "b", "c"]}, shown).equal(records.features)
 
 
 @settings(deadline=None, max_examples=60)

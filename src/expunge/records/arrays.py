@@ -115,9 +115,10 @@ def text_array(arrays: Mapping[str, Array], name: str) -> tuple[str, ...]:
     if array.ndim != 1 or array.dtype.kind not in "iuUS":
         raise bad(f"array {name!r} is a list of texts or whole numbers, not {array.dtype} {list(array.shape)}")
     try:
-        found = array.astype(str).tolist() if array.dtype.kind != "S" else [item.decode() for item in array.tolist()]
-    except UnicodeDecodeError:
-        raise bad(f"array {name!r} is not UTF-8") from None
+        found = [item.decode() for item in array.tolist()] if array.dtype.kind == "S" else array.astype(str).tolist()
+        "".join(found).encode()
+    except (UnicodeError, ValueError, SystemError):  # NumPy reports code points beyond Unicode as a SystemError
+        raise bad(f"array {name!r} is not Unicode") from None
     if "" in found:
         raise bad(f"row {found.index('') + 1} of {name!r} is empty")
     return tuple(found)
