@@ -51,16 +51,10 @@ def load(
     **Raises:** `OperatorError("no-such-file" | "bad-data" | "bad-arguments")`,
     `AttackSuspected("pickle-refused" | "archive-bomb")`.
     """
-    asked: dict[str, object] = {
-        "target": target,
-        "owner": owner,
-        "record": record,
-        "split": split,
-        "regression": regression,
-    }
-    asked |= {"categories": categories, "ignore": ignore, "preparation": preparation, "classes": classes}
+    asked = _asked(target=target, owner=owner, record=record, split=split, regression=regression)
+    asked |= _asked(categories=categories, ignore=ignore, preparation=preparation, classes=classes)
     kind = _kind(source)
-    _check_options(kind, {option for option, value in asked.items() if value})
+    _check_options(kind, asked)
     if target is not None:
         columns = Columns(target, owner, record, split, regression, tuple(categories), tuple(ignore))
         return table(source, columns, preparation=preparation, test_share=test_share)
@@ -104,6 +98,10 @@ def _kind(source: str | Path) -> str:
         return "idx"
     kind = kind_of(Path(source))
     return "table" if kind in ("csv", "parquet") else kind
+
+
+def _asked(**options: object) -> set[str]:
+    return {option for option, value in options.items() if value}
 
 
 def _check_options(kind: str, asked: set[str]) -> None:

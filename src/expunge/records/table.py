@@ -40,9 +40,9 @@ def table(
     """
     cells = as_arrow(source)
     names = columns.features(cells.column_names)
+    raw = _raw(cells, columns, names)
     ids = _ids(cells, columns)
     split = _split(cells, columns, ids, test_share)
-    raw = _raw(cells, columns, names)
     train = torch.tensor([part == TRAIN for part in split])
     if not train.any():
         raise bad("no row is a training record", "Hold out fewer.")
