@@ -48,7 +48,7 @@ def assert_same(left: Records, right: Records) -> None:
     assert to_bytes(left) == to_bytes(right)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(5))
 def test_refit_is_loading_without_the_rows(seed: int):
     rows = people(60, seed)
     everyone = records_of(rows)
@@ -109,7 +109,7 @@ def test_rounding_settles_most_deletions():
     """
     draw = random.Random(0)
     moved = expected = 0.0
-    for _ in range(40):
+    for _ in range(25):
         size, shift, spread = 50, draw.uniform(-100, 100), 10 ** draw.uniform(-3, 3)
         numbers = [shift * spread + spread * draw.gauss(0, 1) for _ in range(size)]
         cells = {"x": numbers, "ill": ["a", "b"] * (size // 2), "id": [f"r{row}" for row in range(size)]}
@@ -121,7 +121,7 @@ def test_rounding_settles_most_deletions():
         expected += float((crossing / size).sum())
         moved += sum((left := records.without([record])).refit() is not left for record in records.ids)
     assert 0.5 * expected < moved < 1.5 * expected
-    assert moved / (40 * 50) < 0.1
+    assert moved / (25 * 50) < 0.1
 
 
 SHARDED = Recipe(network=MLP((4,)), epochs=2, batch_size=8, sharding=Sharding(shards=3, slices=2))
