@@ -1,13 +1,52 @@
-"""A reader for pages: what a browser would see of the structure, with every fault of the markup counted."""
+"""A strict reader for pages, and a real deletion to make pages of: train on digits, unlearn, audit, sign, log."""
 
 import json
 import re
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+import expunge_verify
+from expunge.auditing import (
+    RMIA,
+    Accuracy,
+    ConfidenceMIA,
+    Divergence,
+    LiRA,
+    RelearningTime,
+    Subject,
+    audit,
+    retrain_references,
+)
+from expunge.ledger import bundle as bundles
+from expunge.ledger import merkle
+from expunge.ledger.checkpoints import sign_checkpoint
+from expunge.ledger.receipts import (
+    Claim,
+    Cost,
+    DataChange,
+    Figure,
+    Forgotten,
+    MethodUsed,
+    ModelChange,
+    Receipt,
+    Reference,
+    Request,
+    Screening,
+)
+from expunge.ledger.signatures import SigningKey
+from expunge.networks import MLP
+from expunge.records import Records
+from expunge.records.commitments import commitments
+from expunge.records.tombstones import DataTree
+from expunge.reports.story import DeletionStory
+from expunge.training import SGD, Recipe, Sharding, train
+from expunge.unlearning import Method, Retrain, Sharded, Unlearned, unlearn
 
 VOID = {"meta", "br", "wbr", "hr", "img", "link", "input", "col"}
 LOADING = {"src", "srcset", "data", "action", "poster", "background", "formaction", "ping"}
@@ -134,3 +173,114 @@ def _figure_faults(page: Page) -> list[str]:
 def read() -> Callable[[str], Page]:
     """Reads a page."""
     return Page
+
+
+OVERFITTED = Recipe(network=MLP((32,)), optimiser=SGD(lr=0.1), epochs=60, batch_size=16)
+SHARDED = Recipe(network=MLP((32,)), optimiser=SGD(lr=0.1), epochs=30, batch_size=16, sharding=Sharding(4, 2))
+
+
+def audited(subject: Subject, shadows: int) -> dict[str, Any]:
+    audits = (Accuracy(), Divergence(), ConfidenceMIA(), LiRA(shadows), RMIA(shadows), RelearningTime(looks=5))
+    return audit(subject, audits).to_json()
+
+
+def receipt_of(
+    unlearned: Unlearned, old: str, records: Records, forget: tuple[str, ...], salts: list[bytes], audit: dict[str, Any]
+) -> Receipt:
+    marks = commitments(records, salts)
+    tree, places = DataTree(marks), records.rows(forget)
+    figures = [_figure(found) for found in audit["readings"]]
+    body = {name: value for name, value in unlearned.method.items() if name != "kind"}
+    claim = {**asdict(unlearned.claim), "kind": unlearned.claim.kind.value}
+    return Receipt(
+        request=Request("5f0c2c1e-9b1d-4f7e-8a64-3f1f6f0f9d10", "2026-01-05T08:00:00Z", "2026-02-05T08:00:00Z",
+                        "2026-01-05T08:12:41Z", "gdpr-article-17 version 1"),
+        forgotten=Forgotten([marks[place].hex() for place in places], "SHA-256 of salt and record"),
+        model=ModelChange(old, unlearned.trained.model.digest),
+        data=DataChange(tree.root.hex(), tree.bury(places).root.hex()),
+        method=MethodUsed(unlearned.method["kind"], body),
+        claim=Claim(**claim),
+        audit=figures,
+        screening=Screening("accepted", ("the requester owns every record",)),
+        cost=Cost(unlearned.cost.seconds, unlearned.cost.gradient_evaluations, unlearned.retraining_evaluations,
+                  unlearned.cost.peak_memory, unlearned.retraining_evaluations // 3),
+        platform=unlearned.trained.log.platform,
+        not_covered=("Backups made before the deletion.", "Copies of the model that were exported earlier.",
+                     "Models distilled from the old one that were not registered."),
+        degraded=unlearned.degraded,
+    )  # fmt: skip
+
+
+def _figure(found: dict[str, Any]) -> Figure:
+    after, floor = found["after"], found["floor"]
+    interval = None if after["low"] is None else (after["low"], after["high"])
+    reference = Reference("retrained references", found["references"][0]["value"], floor)
+    return Figure(found["name"], after["value"], interval, 0.95, reference, found["note"] or found["finding"])
+
+
+def bundled(receipt: Receipt, key: SigningKey, before: int = 6) -> bytes:
+    """The receipt as leaf `before` of a log of `before + 2` leaves."""
+    envelope = receipt.seal(key)
+    entry = expunge_verify.Bundle(envelope, 0, (), "", (), (), ()).entry
+    entries = [bytes([n]) * 32 for n in range(before)] + [entry, b"\xff" * 32]
+    leaves = [expunge_verify.leaf_hash(each) for each in entries]
+    nodes = merkle.grow(lambda wanted: {}, 0, leaves)
+    fetch = lambda wanted: {node: nodes[node] for node in wanted}  # noqa: E731
+    head = expunge_verify.Checkpoint("log.example/expunge", len(leaves), merkle.root(fetch, len(leaves)))
+    proof = tuple(merkle.inclusion(fetch, before, len(leaves)))
+    note = sign_checkpoint(head, key)
+    return bundles.to_bytes(expunge_verify.Bundle(envelope, before, proof, note, (), (key.public,), ()))
+
+
+@dataclass(frozen=True)
+class Told:
+    """A story, the files behind it, and what no page may show."""
+
+    story: DeletionStory
+    bundle: Path
+    model: Path
+    audit: dict[str, Any]
+    salts: list[bytes]
+    owners: tuple[str, ...]
+    ids: tuple[str, ...]
+
+
+def tell(folder: Path, records: Records, owner: str, recipe: Recipe, method: Method, shadows: int = 16) -> Told:
+    """The story of deleting `owner`."""
+    trained, forget = train(recipe, records), records.owned_by(owner)
+    unlearned = unlearn(trained, records, forget, method)
+    started = time.monotonic()
+    unlearn(trained, records, forget, Retrain())
+    seconds = time.monotonic() - started
+    left = records.without(forget)
+    gone = records.select(records.rows(forget)).train
+    subject = Subject(
+        recipe,
+        trained.model,
+        unlearned.trained.model,
+        gone,
+        left.train,
+        left.test,
+        retrain_references(recipe, left.train),
+    )
+    found = audited(subject, shadows)
+    salts = [bytes([7]) + n.to_bytes(31, "big") for n in range(len(records))]
+    receipt = receipt_of(unlearned, trained.model.digest, records, forget, salts, found)
+    bundle, model = folder / "5f0c2c1e.bundle.json", folder / "model.safetensors"
+    bundle.write_bytes(bundled(receipt, SigningKey(b"\x07" * 32)))
+    model.write_bytes(unlearned.trained.model.file)
+    words = method.describe()
+    plain = {"summary": words.summary, "source": words.source}
+    story = DeletionStory.of(bundle, model, audit=found, method=plain, retraining_seconds=seconds)
+    return Told(story, bundle, model, found, salts, records.owners, records.ids)
+
+
+@pytest.fixture(scope="session")
+def told(few: Records, tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """An owner of the digits deleted from a sharded model. Owner and record ids are canaries."""
+    planted = replace(
+        few,
+        owners=tuple(f"canary-{owner}" for owner in few.owners),
+        ids=tuple(f"canary-{record}" for record in few.ids),
+    )
+    return tell(tmp_path_factory.mktemp("deletion"), planted, planted.train.owners[0], SHARDED, Sharded(), shadows=8)

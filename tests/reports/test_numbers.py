@@ -33,6 +33,8 @@ def read(text: str) -> float:
         (-0.00004, Unit.POINTS, None, "0.0"),
         (0.0, Unit.PLAIN, None, "0"),
         (4.2e-7, Unit.PLAIN, None, "4.2\u202f×\u202f10⁻⁷"),
+        (0.0005, Unit.EXACT, None, "0.0005"),
+        (1e-5, Unit.EXACT, None, "1e-05"),
         (71392, Unit.COUNT, None, "71,392"),
         (0.5, Unit.SHARE, None, "50.0\u202f%"),
         (0.0004, Unit.SHARE, None, "0.040\u202f%"),
@@ -72,7 +74,7 @@ def test_no_long_digits_and_the_exact_value_beside(value: float, unit: Unit):
     markup = marked(value, unit)
     exact, text = re.fullmatch(r'<data value="([^"]*)">([^<]*)</data>', markup).groups()
     assert json.loads(exact) == value
-    assert not re.search(r"[1-9]\d*\.\d{5}|\.0*[1-9]\d{4}", text)
+    assert unit is Unit.EXACT or not re.search(r"[1-9]\d*\.\d{5}|\.0*[1-9]\d{4}", text)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -9,6 +9,7 @@ from expunge.reports import Axis, Series, StudyFigure, Unit, study_report
 from expunge.reports.figures import heatmap, lines
 from expunge.reports.sparks import bullet, mark, strip
 
+UNPRINTABLE = "\ud800\u202egnp.exe\x00\x1b[31m"
 HOSTILE = "</style><script>alert(1)</script><img src=x onerror=1>\"' {{ 7 * 7 }} {% x %} -->"
 
 
@@ -136,6 +137,15 @@ def test_hostile_words_are_escaped_everywhere(results: dict, place: str, read):
     assert page.root.all("script", "img") == []
     assert "alert(1)" in page.words
     assert "{{ 7 * 7 }}" in page.words
+
+
+def test_what_does_not_print_is_not_in_the_page(results: dict):
+    hurt = {**results, "data": UNPRINTABLE, "rows": [{UNPRINTABLE: UNPRINTABLE}]}
+    hurt["claims"] = [{**results["claims"][0], "name": UNPRINTABLE, "target": UNPRINTABLE, "why": UNPRINTABLE}]
+    html = study_report(hurt, [StudyFigure(lines(UNPRINTABLE, [Series(UNPRINTABLE, [1], [2])], Axis("x"), Axis("y")))])
+    assert html.encode().decode() == html
+    assert re.sub("[\n\u202f\u00a0]", "", html).isprintable()
+    assert html.count("gnp.exe") > 5
 
 
 def test_empty_and_ragged_studies_are_shown(results: dict, read):

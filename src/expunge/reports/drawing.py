@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from markupsafe import Markup
 
 from expunge.errors import ProgrammerError
-from expunge.reports.numbers import Cell, Unit
+from expunge.reports.numbers import Cell, Unit, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -200,14 +200,24 @@ def _settings() -> Any:
 
 def label(text: str, most: int = LONGEST_LABEL) -> str:
     """`text` fit for a drawing: printable, short; a leading underscore would hide it from matplotlib's legend."""
-    printable = "".join(sign if sign.isprintable() else " " for sign in text)
-    short = printable if len(printable) <= most else printable[: most - 1] + "…"
+    clean_text = printable(text)
+    short = clean_text if len(clean_text) <= most else clean_text[: most - 1] + "…"
     return f" {short}" if short.startswith("_") else short
 
 
-def side_label(text: str) -> str:
-    """`label` in at most two lines of `SIDE_LABEL` letters, for the side of an axis."""
-    return "\n".join(textwrap.wrap(label(text), SIDE_LABEL, max_lines=2, placeholder="…"))
+def side_labels(axes: "Axes", texts: Sequence[tuple[float, str]]) -> None:
+    """A `label` to the left of the axes at each height, in at most two lines of `SIDE_LABEL` letters.
+
+    Lines are drawn one by one: matplotlib would place those of one text by the widths of a font that the page lacks.
+    """
+    for y, text in texts:
+        lines = textwrap.wrap(label(text), SIDE_LABEL, max_lines=2, placeholder="…") or [""]
+        for number, line in enumerate(lines):
+            shift = 6.0 * (len(lines) - 1) - 12.0 * number
+            axes.annotate(
+                line, (0, y), (-5, shift), ("axes fraction", "data"), "offset points",
+                ha="right", va="center", fontsize=10, color=LIGHT["muted"], annotation_clip=False,
+            )  # fmt: skip
 
 
 def legend(axes: "Axes", handles: Sequence[Any], names: Sequence[str]) -> None:
@@ -245,7 +255,7 @@ def clean(svg: str, title: str) -> str:
         {"class": "drawing", "viewBox": f"0 0 {WIDTH} {float(height):g}", "role": "img", "aria-labelledby": "d-title"}
     )
     name = ET.SubElement(root, "title", {"id": "d-title"})
-    name.text = "".join(sign for sign in title if sign.isprintable())
+    name.text = printable(title)
     root.extend(inside)
     return re.sub(r"\s*\n\s*", "\n", ET.tostring(root, encoding="unicode"))
 

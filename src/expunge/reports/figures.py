@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from expunge.errors import ProgrammerError
 from expunge.reports import marks, tabled
-from expunge.reports.drawing import LIGHT, Drawing, canvas, label, legend, side_label
+from expunge.reports.drawing import LIGHT, Drawing, canvas, label, legend, side_labels
 from expunge.reports.forms import Axis, Group, Sample, Series, needed
 from expunge.reports.numbers import Unit, check_finite
 
@@ -26,7 +26,9 @@ def bars(title: str, groups: Sequence[Group], axis: Axis, *, mark: float | None 
         drawn.axes.tick_params(axis="y", length=0)
         if mark is not None:
             drawn.axes.axvline(mark, color=LIGHT["ink"], linewidth=0.8)
-        marks.key_of_bars(drawn.axes, names, colours, band if any(group.band for group in groups) else "")
+        named = band if any(group.band for group in groups) else ""
+        if named or any(len(group.bars) > 1 for group in groups):
+            marks.key_of_bars(drawn.axes, names, colours, named)
     return Drawing(title, drawn.svg, tabled.bars(groups, names, axis, band))
 
 
@@ -93,7 +95,8 @@ def heatmap(
     with canvas(title, 56 + 26 * len(rows)) as drawn:
         marks.matrix(drawn.axes, values, axis)
         drawn.axes.set_xticks(range(len(columns)), [label(name, max(3, 44 // len(columns))) for name in columns])
-        drawn.axes.set_yticks(range(len(rows)), [side_label(name) for name in rows])
+        drawn.axes.set_yticks([])
+        side_labels(drawn.axes, list(enumerate(rows)))
         drawn.axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
         drawn.axes.grid(visible=False)
         drawn.axes.tick_params(length=0)

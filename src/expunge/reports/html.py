@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from markupsafe import Markup
 
 from expunge.reports.drawing import DARK, LIGHT, PAPER, Drawing, Table
-from expunge.reports.numbers import Unit, cell, marked, with_interval
+from expunge.reports.numbers import Unit, cell, marked, printable, with_interval
 
 if TYPE_CHECKING:
     import jinja2
@@ -42,6 +42,7 @@ def _environment() -> "jinja2.Environment":
         loader=jinja2.PackageLoader("expunge.reports"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: printable(value) if type(value) is str else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -50,6 +51,7 @@ def _environment() -> "jinja2.Environment":
         measured=lambda value, unit="plain": with_interval(value, Unit(unit)),
         cell=lambda value, unit="plain": cell(value, Unit(unit)),
         digest=digest,
+        capitalize_first=lambda text: text[:1].upper() + text[1:],
     )
     made.tests["wide"] = is_wide
     made.globals["palette"] = _palette

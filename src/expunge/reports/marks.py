@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from expunge.reports.drawing import DASHES, LIGHT, MARKERS, Tone, label, legend, side_label, tones
+from expunge.reports.drawing import DASHES, LIGHT, MARKERS, Tone, label, legend, side_labels, tones
 from expunge.reports.forms import Axis, Bar, Group, Sample, Series
 from expunge.reports.numbers import Unit, shown
 
@@ -87,10 +87,11 @@ def groups(axes: "Axes", found: Sequence[Group], colours: Mapping[str, Tone]) ->
             axes.barh(first + len(group.bars) / 2 - 0.5, high - low, len(group.bars) + 0.1, low, **_BAND)
         for row, bar in enumerate(group.bars):
             _bar(axes, bar, first + row, colours[bar.series], "" if single else MARKERS[colours[bar.series]])
-        ticks.append((first, side_label(group.label)))
+        ticks.append((first, group.label))
         top = first + len(group.bars) + (0.0 if single else 0.25)
     axes.set_ylim(top - (0.4 if single else 0.6), -0.6)
-    axes.set_yticks(*([t[0] for t in ticks], [t[1] for t in ticks]) if single else ([], []))
+    axes.set_yticks([])
+    side_labels(axes, ticks if single else [])
 
 
 _BAND: Final[dict[str, Any]] = {"color": MUTED, "alpha": 0.22, "linewidth": 0, "zorder": 0.5}
@@ -123,8 +124,7 @@ def key_of_bars(axes: "Axes", names: Sequence[str], colours: Mapping[str, Tone],
     ]  # fmt: skip
     if band:
         handles.append(Patch(color=MUTED, alpha=0.22, linewidth=0))
-    if len(names) > 1 or band:
-        legend(axes, handles, [*names, *([band] if band else [])])
+    legend(axes, handles, [*names, *([band] if band else [])])
 
 
 def curve(axes: "Axes", series: Series, tone: Tone) -> Any:
@@ -137,11 +137,13 @@ def curve(axes: "Axes", series: Series, tone: Tone) -> Any:
 
 
 def roc(axes: "Axes", series: Series, tone: Tone, low: float) -> Any:
-    """A curve of steps; what lies under `low` is drawn on the edge, for zero has no place on a logarithmic axis."""
+    """Straight from point to point, so that ties count one half as in the area; what lies under `low` is on the edge,
+    for zero has no place on a logarithmic axis.
+    """
     x, y, bottom, top = ([max(value, low) for value in side] for side in (series.x, series.y, series.low, series.high))
     if bottom:
-        axes.fill_between(x, bottom, top, color=LIGHT[tone], alpha=0.16, linewidth=0, step="post")
-    (handle,) = axes.plot(x, y, drawstyle="steps-post", **stroke(tone))
+        axes.fill_between(x, bottom, top, color=LIGHT[tone], alpha=0.16, linewidth=0)
+    (handle,) = axes.plot(x, y, **stroke(tone))
     return handle
 
 

@@ -27,6 +27,9 @@ class Unit(StrEnum):
     PLAIN = "plain"
     """Three significant digits."""
 
+    EXACT = "exact"
+    """As it was set, not measured: hyper-parameters, epsilon, delta."""
+
     SHARE = "share"
     """In [0, 1], shown in per cent."""
 
@@ -70,10 +73,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Range:
-    """Two ends without a value between them, such as a noise floor."""
+    """Two ends without a value between them, such as a noise floor; shown as one number where they read alike.
+
+    **Arguments:** `spread`: as in `shown`; by default the range's own width.
+    """
 
     low: float
     high: float
+    spread: float | None = None
 
 
 Cell = str | int | float | bool | Measured | Range | None
@@ -131,11 +138,25 @@ def cell(content: Cell, unit: Unit = Unit.PLAIN) -> Markup:
     if isinstance(content, Measured):
         return with_interval(content, unit)
     if isinstance(content, Range):
-        ends = [marked(end, unit, content.high - content.low) for end in (content.low, content.high)]
-        return Markup("{} to {}").format(*ends)
+        return _range(content, unit)
     if isinstance(content, int) and unit is Unit.PLAIN:
         return marked(content, Unit.COUNT)
-    return Markup.escape(content) if isinstance(content, str) else marked(content, unit)
+    return Markup.escape(printable(content)) if isinstance(content, str) else marked(content, unit)
+
+
+def printable(text: str) -> str:
+    """`text` with spaces for what does not print: control characters, lone surrogates, and signs that turn the
+    direction of writing, by which a page can be made to read otherwise than it is.
+    """
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign in (SPACE, "\u00a0") else " " for sign in text)
+
+
+def _range(content: Range, unit: Unit) -> Markup:
+    spread = content.spread or content.high - content.low
+    low, high = (marked(end, unit, spread) for end in (content.low, content.high))
+    return low if low.striptags() == high.striptags() else Markup("{} to {}").format(low, high)
 
 
 def _decimals(spread: float | None, otherwise: int, most: int = 4) -> int:
@@ -185,6 +206,11 @@ def _bytes(value: float, spread: float | None) -> str:
     return f"{size:.0f}{SPACE}B" if names[0] == "B" else f"{size:.1f}{SPACE}{names[0]}"
 
 
+def _exact(value: float, spread: float | None) -> str:
+    del spread
+    return f"{value:.9g}"
+
+
 def _points(value: float, spread: float | None) -> str:
     return f"{value:.{_decimals(spread, 1, 2)}f}"
 
@@ -194,11 +220,14 @@ def _count(value: float, spread: float | None) -> str:
 
 
 def _times(value: float, spread: float | None) -> str:
+    if 0.01 <= value < 1:
+        return f"{value:.2f}{SPACE}×"
     return f"{_plain(value, spread)}{SPACE}×"
 
 
 _FORMATS: Final[dict[Unit, Callable[[float, float | None], str]]] = {
     Unit.PLAIN: _plain,
+    Unit.EXACT: _exact,
     Unit.SHARE: _share,
     Unit.POINTS: _points,
     Unit.COUNT: _count,

@@ -1,12 +1,12 @@
 """Word-sized figures that stand in a table's row: a claim against its mark, and how a column's numbers spread."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from markupsafe import Markup
 
-from expunge.reports.numbers import shown
+from expunge.reports.numbers import Measured, Range, Unit, printable, shown
 
 WIDTH: Final = 150
 HEIGHT: Final = 22
@@ -32,7 +32,7 @@ def mark(target: str | None) -> tuple[str, float] | None:
 
 def target_words(target: str | None) -> str:
     """The mark as people write it."""
-    return (target or "").replace(">=", "≥").replace("<=", "≤")
+    return printable(target or "").replace(">=", "≥").replace("<=", "≤")
 
 
 def bullet(value: float, interval: Sequence[float] | None, target: str | None) -> Markup:
@@ -80,6 +80,66 @@ def _line(start: str, end: str, colour: str, width: float) -> Markup:
     return Markup(line).format(start, end, colour, width)
 
 
-def _svg(said: str, parts: Sequence[Markup]) -> Markup:
-    head = Markup('<svg class="bullet" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(WIDTH, HEIGHT, said)
+def _svg(said: str, parts: Sequence[Markup], height: int = HEIGHT) -> Markup:
+    kind = "bullet" if height == HEIGHT else "lanes"
+    head = Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(kind, WIDTH, height, said)
     return head + Markup("").join(parts) + Markup("</svg>")
+
+
+LANES: Final = 46
+"""Height of a picture of three lanes."""
+
+
+def lanes(
+    before: Measured | None,
+    after: Measured | None,
+    references: Sequence[Measured],
+    floor: Range | None,
+    unit: Unit = Unit.PLAIN,
+) -> Markup:
+    """Before, after and the retrained references one under the other on a scale of their own, over the noise floor."""
+    everyone = [one for one in (before, after, *references) if one is not None]
+    if not everyone:
+        return Markup("")
+    ends = [end for one in everyone for end in (one.value, *(one.interval or ()))]
+    ends += [] if floor is None else [floor.low, floor.high]
+    low, span = min(ends), (max(ends) - min(ends)) or 1.0
+
+    def x(value: float) -> float:
+        return float(MARGIN + (WIDTH - 2 * MARGIN) * (value - low) / span)
+
+    parts = [] if floor is None else [_floor(x(floor.low), x(floor.high))]
+    parts += [] if before is None else _lane(x, before, 9, "before")
+    parts += [] if after is None else _lane(x, after, 23, "after")
+    parts += [part for one in references for part in _lane(x, one, 37, "retrained")]
+    return _svg(_said(before, after, floor, unit), parts, LANES)
+
+
+def _said(before: Measured | None, after: Measured | None, floor: Range | None, unit: Unit) -> str:
+    words = [f"{name} {shown(one.value, unit)}" for name, one in (("before", before), ("after", after)) if one]
+    words += [f"noise floor {shown(floor.low, unit)} to {shown(floor.high, unit)}"] if floor else []
+    return ", ".join(words)
+
+
+def _floor(start: float, end: float) -> Markup:
+    width = max(end - start, 1.5)
+    shape = '<rect x="{:.1f}" y="0" width="{:.1f}" height="{}" style="fill: var(--retrained)" opacity="0.2"/>'
+    return Markup(shape).format(start - (width - (end - start)) / 2, width, LANES)
+
+
+_SIGNS: Final = {
+    "before": "M{x:.1f} 5a4 4 0 1 0 .01 0",
+    "after": "M{l:.1f} 19.5h7v7h-7z",
+    "retrained": "M{x:.1f} 32.4l4.4 4.6l-4.4 4.6l-4.4 -4.6z",
+}
+
+
+def _lane(x: Callable[[float], float], one: Measured, y: float, tone: str) -> list[Markup]:
+    """The interval and the model's sign: circle, square, diamond, as everywhere on the page."""
+    at = x(one.value)
+    sign = Markup('<path d="{}" style="fill: var(--{})"/>').format(_SIGNS[tone].format(x=at, l=at - 3.5), tone)
+    if one.interval is None:
+        return [sign]
+    start, end = (x(value) for value in one.interval)
+    line = Markup('<path d="M{:.1f} {}H{:.1f}" style="stroke: var(--{})" stroke-width="1.6"/>')
+    return [line.format(start, y, end, tone), sign]
