@@ -149,8 +149,8 @@ def check(table: Sequence[Move] = TABLE) -> tuple[str, ...]:
     """Everything that is wrong with a table, one line each; empty for a sound one.
 
     Looks for names that occur twice, states that cannot be reached, states without a way to an end, ways out of an
-    end, ways to `closed` around a milestone, ways past a hold without a person, and ends without fulfilment after a
-    model was changed.
+    end, ways to `closed` around a milestone, ways out of a failure but back to where it was, ways past a hold without
+    a person, and ends without fulfilment after a model was changed.
     """
     edges = _edges(table)
     return (
@@ -159,6 +159,7 @@ def check(table: Sequence[Move] = TABLE) -> tuple[str, ...]:
         *_dead_ends(edges),
         *(f"{node[0]} is an end, but {name} leads on" for node, name, _ in edges if node[0] in TERMINAL),
         *_shortcuts(edges),
+        *_strayed(edges),
         *_unattended(table),
         *_undone(edges),
     )
@@ -221,6 +222,15 @@ def _shortcuts(edges: list[_Edge]) -> list[str]:
         if earlier is not START and (milestone, None) in _reached(edges, [(START, None)], without=earlier):
             found.append(f"a request can be {milestone} before it was {earlier}")
     return found
+
+
+def _strayed(edges: list[_Edge]) -> list[str]:
+    """A step that failed has not been made, whatever state the table would put the request in."""
+    return [
+        f"{name} leads from {_shown(node)} to {_shown(goal)}"
+        for node, name, goal in edges
+        if node[0] is _S.FAILED and goal not in (node, (node[1], None))
+    ]
 
 
 def _unattended(table: Sequence[Move]) -> list[str]:

@@ -1,0 +1,66 @@
+"""`expunge forget`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from expunge.cli.options import AsJson, workspace
+from expunge.cli.output import Result, emit, reporter
+from expunge.errors import OperatorError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("forget")(forget)
+
+
+def forget(
+    context: typer.Context,
+    owner: Annotated[str | None, typer.Option(help="The person whose records are to go.")] = None,
+    records: Annotated[Path | None, typer.Option(help="File of record ids, one a line.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="See `expunge methods`; by default the cheapest exact one.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Carry a deletion request from receipt of the request to a signed receipt for it.
+
+    Example: expunge -w ws forget --owner owner-007
+    """
+    from expunge.cli.names import method as method_called
+    from expunge.journey.workspace import Workspace
+
+    if (owner is None) == (records is None):
+        raise OperatorError("bad-arguments", "name either --owner or --records")
+    chosen = None if method is None else method_called(method)
+    place = Workspace.open(workspace(context))
+    ids = None if records is None else _read_ids(records)
+    emit(place.forget(owner=owner, ids=ids, method=chosen, progress=reporter()), as_json, words)
+
+
+def words(result: Result) -> str:
+    """The outcome of a request, for people."""
+    cost = result["cost"]
+    lines = [
+        f"Request {result['request']}: {result['forgotten']} records forgotten by {result['method']} "
+        f"(claim: {result['claim']}), {result['state']}.",
+        f"Cost {cost['gradient_evaluations']} gradient evaluations against {cost['retraining_evaluations']} of "
+        f"retraining: {cost['times_cheaper']:.1f} times cheaper.",
+        *(f"Degraded: {sentence}" for sentence in result["degraded"]),
+        f"Model   {result['model']}",
+        f"Receipt {result['bundle']}",
+        f"Report  {result['report']}",
+        f"Anyone can check it offline: expunge verify {result['bundle']} --model {result['model_file']}",
+    ]
+    return "\n".join(lines)
+
+
+def _read_ids(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except FileNotFoundError:
+        raise OperatorError("no-such-file", f"no such file: {path}") from None
+    except UnicodeDecodeError:
+        raise OperatorError("bad-data", f"{path} is not UTF-8 text") from None
+    return tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))

@@ -1,0 +1,57 @@
+"""`expunge init`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from expunge.cli.options import AsJson, Data, OwnerColumn, Target
+from expunge.cli.output import Result, emit
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("init")(init)
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="WS", help="Folder to make.")],
+    data: Data = "digits",
+    target: Target = None,
+    owner: OwnerColumn = None,
+    network: Annotated[str, typer.Option(help="mlp, cnn, resnet, or module:factory.")] = "mlp",
+    shards: Annotated[int, typer.Option(help="Networks, each on its own part of the owners; 1 for none.", min=1)] = 1,
+    slices: Annotated[int, typer.Option(help="Checkpointed slices of each shard.", min=1)] = 1,
+    epochs: Annotated[float, typer.Option(help="Passes over the records.")] = 30,
+    batch_size: Annotated[int, typer.Option(help="Records in each step.", min=1)] = 32,
+    lr: Annotated[float, typer.Option(help="Learning rate.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Seed that every random stream derives from.", min=0)] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Make a workspace: read the records, write the config, keys and store.
+
+    Example: expunge init ws --data digits --shards 8 --slices 4
+    """
+    from expunge.cli.names import network as network_called
+    from expunge.journey.workspace import Workspace
+    from expunge.records import load
+    from expunge.training import SGD, Recipe, Sharding
+
+    recipe = Recipe(
+        network=network_called(network),
+        optimiser=SGD(lr=lr),
+        epochs=epochs,
+        batch_size=batch_size,
+        sharding=Sharding(shards, slices) if shards > 1 or slices > 1 else None,
+        seed=seed,
+    )
+    records = load(data, target=target, owner=owner)
+    emit(Workspace.create(folder, records, recipe, data).facts(), as_json, _words)
+
+
+def _words(result: Result) -> str:
+    return (
+        f"{result['workspace']}: {result['records']} records of {result['owners']} owners from {result['data']}, "
+        f"{result['parameters']} parameters in {result['networks']} network(s).\n"
+        f"Next: expunge -w {result['workspace']} train"
+    )

@@ -1,0 +1,84 @@
+"""Entry point: the application, and the one place where errors become lines, JSON and exit statuses."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+
+from expunge import __version__
+from expunge.cli import (
+    adopt,
+    audit,
+    demo,
+    doctor,
+    forget,
+    init,
+    log,
+    methods,
+    status,
+    study,
+    train,
+    verify,
+)
+from expunge.cli.output import emit_error
+from expunge.errors import ExpungeError, OperatorError
+
+app = typer.Typer(
+    name="expunge",
+    help="Remove a person's data from a trained PyTorch model on request, and prove it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    workspace: Annotated[Path, typer.Option("--workspace", "-w", help="Folder that `expunge init` made.")] = Path(),
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Options before the command."""
+    if version:
+        typer.echo(f"expunge {__version__}")
+        raise typer.Exit
+    context.obj = {"workspace": workspace}
+
+
+for _module in (init, train, adopt, forget, audit, status, log, doctor, verify, methods, study, demo):
+    _module.register(app)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns (and, as a script, exits with) its status.
+
+    0 when done; 2 for words that click refuses; the family's status for an `ExpungeError` (docs/errors.md); 130 when
+    interrupted. `expunge verify` has statuses of its own (docs/verify.md).
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    as_json = "--json" in words
+    try:
+        outcome = app(words, prog_name="expunge", standalone_mode=False)
+        return outcome if isinstance(outcome, int) else 0
+    except ExpungeError as error:
+        emit_error(error, as_json)
+        return error.exit_status
+    except click.UsageError as error:
+        emit_error(OperatorError("bad-arguments", error.format_message()), as_json)
+        return 2
+    except click.exceptions.Exit as leaving:
+        return leaving.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        sys.stderr.write("expunge: interrupted; the same command carries on\n")
+        return 130
+    except OSError as error:
+        emit_error(OperatorError("io-error", f"{error.strerror or error}: {error.filename or ''}"), as_json)
+        return OperatorError.exit_status
+
+
+def run() -> None:
+    """The console script."""
+    sys.exit(main())

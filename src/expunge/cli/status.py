@@ -1,0 +1,31 @@
+"""`expunge status`."""
+
+import typer
+
+from expunge.cli.options import AsJson, workspace
+from expunge.cli.output import Result, emit
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("status")(status)
+
+
+def status(context: typer.Context, as_json: AsJson = False) -> None:
+    """Show the model, the records and every request with its state and deadline.
+
+    Example: expunge -w ws status
+    """
+    from expunge.journey.workspace import Workspace
+
+    emit(Workspace.open(workspace(context)).status(), as_json, _words)
+
+
+def _words(result: Result) -> str:
+    model = result["model"] or "none yet: run `expunge train`"
+    head = f"{result['records']} records of {result['owners']} owners. Model {model}"
+    rows = [
+        f"  {request['id']}  {request['state']:10}  {request['records']:>6} records  due {request['deadline']}"
+        for request in result["requests"]
+    ]
+    return "\n".join([head, *(rows or ["No requests."])])

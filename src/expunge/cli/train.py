@@ -1,0 +1,29 @@
+"""`expunge train`."""
+
+import typer
+
+from expunge.cli.options import AsJson, workspace
+from expunge.cli.output import Result, emit, reporter
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("train")(train)
+
+
+def train(context: typer.Context, as_json: AsJson = False) -> None:
+    """Train the workspace's recipe on its records; after a kill, the same command carries on.
+
+    Example: expunge -w ws train
+    """
+    from expunge.journey.workspace import Workspace
+
+    emit(Workspace.open(workspace(context)).train(reporter()), as_json, _words)
+
+
+def _words(result: Result) -> str:
+    return (
+        f"Trained in {result['seconds']:.1f} s on {result['records']} records: "
+        f"{result['accuracy_train']:.1%} right on them, {result['accuracy_test']:.1%} on the test set.\n"
+        f"Model {result['model']}"
+    )

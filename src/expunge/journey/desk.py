@@ -1,0 +1,193 @@
+"""The desk: where requests are taken, carried out, looked up and decided on in a workspace."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from expunge.errors import OperatorError
+from expunge.journey import artifacts, config, history, requests, worker
+from expunge.journey.requests import Request, Subject, Wish
+from expunge.journey.steps import ModelSteps, method_of
+from expunge.journey.transitions import State
+from expunge.journey.workspace import Workspace
+from expunge.ledger.store import Store
+from expunge.plain import encode
+from expunge.progress import Progress
+from expunge.reports.deletion import deletion_report
+from expunge.reports.story import DeletionStory
+from expunge.unlearning import Method, prepare
+
+
+@dataclass(eq=False)
+class Desk:
+    """Requests of one workspace."""
+
+    workspace: Workspace
+
+    def forget(
+        self,
+        *,
+        owner: str | None = None,
+        ids: Sequence[str] | None = None,
+        method: Method | None = None,
+        key: str | UUID | None = None,
+        by: str = "operator",
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        """File a request whose right is established, and carry it to its signed receipt.
+
+        What the workspace cannot honour is refused before anything is filed. `key` is the idempotency key: the same
+        one files the same request once.
+
+        **Raises:** `RequesterError("unknown-owner" | "unknown-record" | "nothing-to-delete" | "delete-everything")`;
+        what the method refuses; `OperatorError("not-trained")`.
+        """
+        with self.workspace.store() as store:
+            request = self._filed(store, key)
+            if request is None:
+                self._check(store, owner, ids, method)
+                wish = Wish(
+                    Subject(owner, tuple(ids or ())),
+                    None if method is None else encode(method),
+                    config.read(self.workspace.folder).regime,
+                )
+                with store.transaction() as tx:
+                    request = requests.file(tx, key or uuid4(), wish, verified_by=by)
+            self._work(store, [request.id], progress)
+            return self.outcome(store, request.id)
+
+    def resume(self, progress: Progress | None = None) -> dict[str, Any]:
+        """Carry every open request as far as it goes: after a kill, a failure, or a person's decision."""
+        with self.workspace.store() as store:
+            done = self._work(store, None, progress)
+            return {
+                "requests": [self._line(store, request) for request in done.requests],
+                "waiting": dict(done.waiting),
+            }
+
+    def outcome(self, store: Store, request: str) -> dict[str, Any]:
+        """What became of a request: what was done, what it cost, and where its receipt is."""
+        with store.reading() as connection:
+            found = requests.get(connection, request)
+        done = worker.read_record(store, request, "unlearn")
+        if done is None or found.state is not State.CLOSED:
+            return {**self._line(store, found), "request": request}
+        folder, work = self.workspace.folder, done["gradient_evaluations"]
+        return {
+            "request": request,
+            "state": str(found.state),
+            "method": done["method"],
+            "claim": done["claim"]["kind"],
+            "forgotten": len(done["commitments"][request]),
+            "cost": {
+                "gradient_evaluations": work,
+                "retraining_evaluations": done["retraining_evaluations"],
+                "times_cheaper": done["retraining_evaluations"] / work if work else None,
+                "seconds": done["seconds"],
+            },
+            "audit": worker.read_record(store, request, "audit")["summary"],
+            "degraded": done["degraded"],
+            "model": done["new_model"],
+            "model_file": str(folder / artifacts.MODEL_FILE),
+            "bundle": str(folder / "receipts" / f"{request}.bundle.json"),
+            "report": str(folder / "reports" / f"{request}.html"),
+        }
+
+    def status(self) -> dict[str, Any]:
+        """The workspace's facts, and a line for each request."""
+        with self.workspace.store() as store:
+            with store.reading() as connection:
+                everything = requests.list_all(connection)
+            return {**self.workspace.facts(), "requests": [self._line(store, each) for each in everything]}
+
+    def show(self, request: str) -> dict[str, Any]:
+        """One request with its history and the records that its steps left."""
+        with self.workspace.store() as store:
+            with store.reading() as connection:
+                found = requests.get(connection, request)
+                events = [event.to_json() for event in history.read(connection, request)]
+            names = ("screen", "plan", "unlearn", "audit", "receipt")
+            left = {name: worker.read_record(store, request, name) for name in names}
+            return {**self._line(store, found), "history": events, "records": left}
+
+    def audits(self) -> dict[str, Any]:
+        """The audit of every request that has one, newest last."""
+        with self.workspace.store() as store:
+            with store.reading() as connection:
+                everything = requests.list_all(connection)
+            found = [(each.id, worker.read_record(store, each.id, "audit")) for each in everything]
+            return {"audits": [{"request": name, **record} for name, record in found if record is not None]}
+
+    def _filed(self, store: Store, key: str | UUID | None) -> Request | None:
+        """The request under this idempotency key, where the same one was filed before."""
+        if key is None:
+            return None
+        with store.reading() as connection:
+            return next((each for each in requests.list_all(connection) if each.key == str(UUID(str(key)))), None)
+
+    def _check(self, store: Store, owner: str | None, ids: Sequence[str] | None, method: Method | None) -> None:
+        """Refuse at the door what no step could carry out."""
+        records = artifacts.read_records(store)
+        named = records.owned_by(owner) if owner is not None else tuple(ids or ())
+        trained = artifacts.load_trained(store)
+        chosen = method or method_of(store, None)
+        chosen.plan(prepare(trained, records, named))
+
+    def _work(self, store: Store, ids: Sequence[str] | None, progress: Progress | None) -> worker.Outcome:
+        steps = ModelSteps(store, config.read(self.workspace.folder), progress)
+        done = worker.work(store, steps, ids)
+        for request in done.requests:
+            if request.state is State.CLOSED:
+                self._report(store, request.id)
+        self.workspace.publish(store)
+        return done.demand()
+
+    def _report(self, store: Store, request: str) -> None:
+        """The page beside the receipt; written again where it is missing."""
+        folder = self.workspace.folder
+        page = folder / "reports" / f"{request}.html"
+        if page.exists():
+            return
+        done, found = (worker.read_record(store, request, name) for name in ("unlearn", "audit"))
+        described = method_of(store, {"kind": _class(done["method"]), **done["parameters"]}).describe()
+        current = done["new_model"] == artifacts.digest_of(store, artifacts.WORKSPACE, "model")
+        if not current:
+            return
+        story = DeletionStory.of(
+            folder / "receipts" / f"{request}.bundle.json",
+            folder / artifacts.MODEL_FILE,
+            audit=found if found["readings"] else None,
+            method={"summary": described.summary, "source": described.source},
+        )
+        page.parent.mkdir(exist_ok=True)
+        _write(page, deletion_report(story))
+
+    def _line(self, store: Store, request: Request) -> dict[str, Any]:
+        with store.reading() as connection:
+            due = requests.deadline(connection, request, datetime.now(UTC))
+        done = worker.read_record(store, request.id, "unlearn")
+        screened = worker.read_record(store, request.id, "screen")
+        return {
+            **request.to_json(),
+            "deadline": {**asdict(due), "received": due.received.isoformat(), "due": due.due.isoformat()},
+            "records": None if screened is None else screened["records"],
+            "method": request.method if done is None else done["method"],
+        }
+
+
+def _class(name: str) -> str:
+    from expunge.journey.steps import METHODS
+
+    found = {method().describe().name: method.__name__ for method in METHODS}.get(name)
+    if found is None:
+        raise OperatorError("unknown-method", f"no method is called {name[:40]!r}")
+    return found
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, "utf-8")
+    partial.replace(path)

@@ -1,0 +1,146 @@
+"""The work of each step of the journey, for the worker: screening, plan, unlearning, audit, receipt."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from expunge.journey import artifacts, carry_out, lineage, receipting, requests, worker
+from expunge.journey.config import Config
+from expunge.journey.requests import Request
+from expunge.journey.worker import Record
+from expunge.ledger import objects, receipts
+from expunge.ledger.store import Store, Transaction
+from expunge.plain import decode
+from expunge.progress import Progress
+from expunge.records import DataTree, Records
+from expunge.unlearning import FineTune, Method, Retrain, Sharded
+
+METHODS: Final[tuple[type, ...]] = (Retrain, Sharded, FineTune)
+"""Classes that a request may name as its method."""
+
+
+@dataclass(frozen=True, eq=False)
+class ModelSteps:
+    """Steps on the workspace's model; every one can be run again."""
+
+    store: Store
+    config: Config
+    progress: Progress | None = None
+
+    def screen(self, request: Request) -> Record:
+        """Judge a request by the record ids alone: every one must be held by this workspace."""
+        return carry_out.screen(self.store, self._ids([request]))
+
+    def plan(self, run: Sequence[Request]) -> Record:
+        """What the method would cost."""
+        return carry_out.plan(self.store, self._ids(run), self._method(run))
+
+    def unlearn(self, run: Sequence[Request]) -> Record:
+        """The new model, under a holder of the run's own; the workspace still stands on the old one."""
+        records, tree = artifacts.read_records(self.store), artifacts.read_tree(self.store)
+        places = {each.id: self._places(records, tree, each) for each in run}
+        done = carry_out.unlearn(self.store, _holder(run), self._ids(run), self._method(run), self.progress)
+        everything = sorted({place for some in places.values() for place in some})
+        return {
+            **done,
+            "places": places,
+            "commitments": {request: [tree.leaves[p].hex() for p in some] for request, some in places.items()},
+            "old_root": tree.root.hex(),
+            "retained_root": tree.bury(everything).root.hex(),
+            "deletion_proof": tree.proof(everything).to_json(),
+        }
+
+    def audit(self, run: Sequence[Request]) -> Record:
+        """What audits find in the new model."""
+        ids, seed = self._ids(run), self.config.audit_seed
+        return carry_out.audited(self.store, _holder(run), ids, seed, self.config.shadow_models, self.progress)
+
+    def receipt(self, request: Request) -> Record:
+        """Everything that the receipt will say but the time of its signing."""
+        with self.store.reading() as connection:
+            due = requests.deadline(connection, request, datetime.now(UTC))
+            parents = _derived(connection, self._record(request, "unlearn")["old_model"])
+        last = datetime.combine(due.due, time(23, 59, 59), UTC)
+        return {"deadline": receipts.timestamp(last), "rule": f"{due.regime}/{due.version}", "derived": parents}
+
+    def commit(self, tx: Transaction, step: str, run: Sequence[Request], record: Record) -> Record:
+        """With the receipt: put the new model in place, erase what saw the records, sign, log, bundle."""
+        if step != "receipt":
+            return record
+        (request,) = run
+        steps = {name: self._record(request, name) for name in ("screen", "unlearn", "audit")}
+        holder = f"run/{request.run}"
+        if "model" in objects.held(tx.connection, holder):
+            carry_out.switch(tx, holder)
+        receipt = _receipt(request, steps, record, receipts.timestamp(tx.now))
+        receipting.write_receipt(tx, request.id, receipt)
+        return {**record, "completed": receipts.timestamp(tx.now)}
+
+    def _record(self, request: Request, step: str) -> dict[str, Any]:
+        found: dict[str, Any] = worker.read_record(self.store, request.id, step)
+        return found
+
+    def _ids(self, run: Sequence[Request]) -> list[str]:
+        records = artifacts.read_records(self.store)
+        return list(dict.fromkeys(record for request in run for record in record_ids(records, request)))
+
+    def _places(self, records: Records, tree: DataTree, request: Request) -> list[int]:
+        return sorted(tree.live[row] for row in records.rows(record_ids(records, request)))
+
+    def _method(self, run: Sequence[Request]) -> Method:
+        return method_of(self.store, run[0].method)
+
+
+def method_of(store: Store, wished: Any) -> Method:
+    """The method that was wished for; else the cheapest exact one: nothing weaker is ever chosen for anybody.
+
+    **Raises:** `OperatorError("bad-config")` for one that this version does not know.
+    """
+    if wished is not None:
+        found: Method = decode(wished, METHODS)
+        return found
+    return Retrain() if artifacts.read_recipe(store).sharding is None else Sharded()
+
+
+def record_ids(records: Records, request: Request) -> tuple[str, ...]:
+    """Ids of the records that a request concerns.
+
+    **Raises:** `RequesterError("unknown-owner" | "unknown-record")`.
+    """
+    subject = request.subject or requests.Subject()
+    if subject.owner is not None:
+        return records.owned_by(subject.owner)
+    records.rows(subject.records)
+    return subject.records
+
+
+def _holder(run: Sequence[Request]) -> str:
+    return f"run/{run[0].run}"
+
+
+def _derived(connection: Connection, old: str) -> list[str]:
+    return [model.digest for model in lineage.derived_from(connection, old)]
+
+
+def _receipt(request: Request, steps: Mapping[str, Any], own: Record, completed: str) -> receipts.Receipt:
+    done, found = steps["unlearn"], steps["audit"]
+    received = receipts.timestamp(request.received_at)
+    change = receipts.DataChange(done["old_root"], done["retained_root"], done["deletion_proof"])
+    return receipts.Receipt(
+        request=receipts.Request(request.id, received, own["deadline"], completed, own["rule"]),
+        forgotten=receipts.Forgotten(tuple(done["commitments"][request.id]), receipting.SCHEME),
+        model=receipts.ModelChange(done["old_model"], done["new_model"]),
+        data=change,
+        method=receipts.MethodUsed(done["method"], done["parameters"]),
+        claim=receipting.claim(done["claim"]),
+        audit=receipting.figures(found),
+        screening=receipts.Screening(steps["screen"]["verdict"], tuple(steps["screen"]["reasons"])),
+        cost=receipting.cost(done),
+        platform=done["platform"],
+        not_covered=receipting.NOT_COVERED,
+        lineage=tuple(receipts.Derived(model, "known, untouched when this was signed") for model in own["derived"]),
+        degraded=tuple(dict.fromkeys([*done["degraded"], *found["degraded"]])),
+    )

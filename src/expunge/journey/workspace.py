@@ -1,0 +1,184 @@
+"""A workspace: one model, its records and its requests, in one folder."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from expunge.errors import OperatorError
+from expunge.journey import artifacts, carry_out, config, lineage, receipting
+from expunge.journey.artifacts import TRAINING, WORKSPACE, StoredCheckpoints
+from expunge.journey.tables import MIGRATIONS
+from expunge.ledger import log, objects, salts, tiles
+from expunge.ledger.store import Store, Transaction
+from expunge.networks import initialise
+from expunge.progress import Progress
+from expunge.records import DataTree, Records, commitments, new_salts
+from expunge.training import Model, Recipe, Trained, train
+
+SNAPSHOT_STEPS: Final = 1000
+"""Optimiser steps between snapshots inside a stage: seconds of work that a kill can cost."""
+
+LOG_FOLDER: Final = "log"
+
+DATA: Final = "data"
+"""Setting under which stands what the records were read from, as the user named it, without folders."""
+
+
+@dataclass(eq=False)
+class Workspace:
+    """The folder, opened. Every verb opens the store for itself and leaves it closed."""
+
+    folder: Path
+
+    @staticmethod
+    def create(folder: Path, records: Records, recipe: Recipe, data: str) -> "Workspace":
+        """Make a workspace; after a kill, the same call carries on.
+
+        **Raises:** `OperatorError("workspace-exists" | "bad-data")`; what building the network raises, before anything
+        is written.
+        """
+        plain = recipe.to_json()
+        if not len(records.train) or not len(records.test):
+            raise OperatorError("bad-data", "a workspace needs training records and test records")
+        _try_network(recipe, records)
+        secret = new_salts(len(records))
+        tree = DataTree(commitments(records, secret))
+        _refuse_other_files(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        key = receipting.make_keys(folder)
+        config.write(folder, carry_out.SHADOWS, carry_out.FEW_SHADOWS)
+
+        def fill(tx: Transaction) -> None:
+            artifacts.put_records(tx, WORKSPACE, records)
+            artifacts.put_tree(tx, WORKSPACE, tree)
+            objects.put_json(tx, plain, "recipe", (WORKSPACE, "recipe"))
+            salts.keep(tx, {salt_name(place): salt for place, salt in enumerate(secret)})
+            log.start(tx.connection, key.public)
+            tx.remember(receipting.ORIGIN, f"expunge/{key.id[:16]}")
+            log.sign(tx.connection, f"expunge/{key.id[:16]}", key)
+            tx.remember(DATA, Path(data).name)
+
+        Store.create(folder, fill, steps=MIGRATIONS).close()
+        return Workspace(folder)
+
+    @staticmethod
+    def open(folder: Path) -> "Workspace":
+        """The workspace in `folder`.
+
+        **Raises:** `OperatorError("workspace-missing")`, and what the store raises.
+        """
+        Store.open(folder, steps=MIGRATIONS).close()
+        return Workspace(folder)
+
+    def store(self) -> Store:
+        """The store, opened; close it."""
+        return Store.open(self.folder, steps=MIGRATIONS)
+
+    def facts(self) -> dict[str, Any]:
+        """What the workspace holds, in plain values."""
+        with self.store() as store:
+            records, recipe = artifacts.read_records(store), artifacts.read_recipe(store)
+            module = initialise(recipe.network, records.shape, records.classes, seed=recipe.seed, name="probe")
+            return {
+                "workspace": str(self.folder),
+                "data": store.recall(DATA),
+                "records": len(records),
+                "training_records": len(records.train),
+                "test_records": len(records.test),
+                "owners": len(set(records.owners)),
+                "classes": records.classes,
+                "recipe": recipe.to_json(),
+                "parameters": sum(parameter.numel() for parameter in module.parameters()),
+                "networks": recipe.sharding.shards if recipe.sharding else 1,
+                "model": artifacts.digest_of(store, WORKSPACE, "model"),
+            }
+
+    def train(self, progress: Progress | None = None) -> dict[str, Any]:
+        """Train the recipe on the records; stages and snapshots survive a kill, and the same call carries on.
+
+        **Raises:** what training and the store raise.
+        """
+        with self.store() as store:
+            records, recipe = artifacts.read_records(store), artifacts.read_recipe(store)
+            checkpoints = StoredCheckpoints(store, TRAINING, every=SNAPSHOT_STEPS)
+            trained = train(recipe, records, checkpoints=checkpoints, progress=progress)
+            self._keep(store, trained)
+        return {**_quality(trained.model, records), **_spent(trained), "model": trained.model.digest}
+
+    def adopt(self, path: Path) -> dict[str, Any]:
+        """Take weights that were trained elsewhere by the workspace's recipe as its model.
+
+        **Raises:** `OperatorError("no-such-file" | "already-trained")`; `AttackSuspected("not-a-model" |
+        "malformed-model")`; what `expunge.adopt` raises.
+        """
+        from expunge import adopt
+        from expunge.ledger.safetensors_check import check_file
+
+        check_file(path)
+        state = artifacts.load_state(path.read_bytes())
+        with self.store() as store:
+            if artifacts.digest_of(store, WORKSPACE, "model") is not None:
+                raise OperatorError("already-trained", "the workspace has a model; adopt into a new workspace")
+            records, recipe = artifacts.read_records(store), artifacts.read_recipe(store)
+            module = initialise(recipe.network, records.shape, records.classes, seed=recipe.seed, name="network")
+            try:
+                module.load_state_dict(state)
+            except RuntimeError:
+                raise OperatorError("bad-data", "the weights do not fit the workspace's network") from None
+            trained = adopt(module, records, recipe)
+            self._keep(store, trained)
+        return {**_quality(trained.model, records), "model": trained.model.digest}
+
+    def publish(self, store: Store) -> None:
+        """Write what the log gained into `log/`, in the tlog-tiles layout that anyone can be served."""
+        with store.reading() as connection:
+            tiles.publish(connection, self.folder / LOG_FOLDER)
+
+    def _keep(self, store: Store, trained: Trained) -> None:
+        with store.transaction() as tx:
+            digest = artifacts.put_model(tx, WORKSPACE, trained.model)
+            objects.put_json(tx, artifacts.plain_log(trained), "log", (WORKSPACE, "log"))
+            objects.export(tx, digest, artifacts.MODEL_FILE)
+            lineage.register(tx, digest, "trained")
+            objects.collect(tx, "training is done")
+
+
+def salt_name(place: int) -> str:
+    """Under which name the salt of the record at this leaf of the first tree is kept: opaque, it names nobody."""
+    return f"leaf/{place}"
+
+
+def _quality(model: Model, records: Records) -> dict[str, Any]:
+    parts = {"train": records.train, "test": records.test}
+    right = {name: model.predict(part.features) == part.targets for name, part in parts.items()}
+    shares = {f"accuracy_{name}": float(hits.to(torch.float64).mean()) for name, hits in right.items()}
+    return {"records": len(records.train), **shares}
+
+
+def _spent(trained: Trained) -> dict[str, Any]:
+    return asdict(trained.cost)
+
+
+def _try_network(recipe: Recipe, records: Records) -> None:
+    """Build the network and run one record through it, so that a misfit shows before anything is written."""
+    from expunge.errors import ProgrammerError
+
+    module = initialise(recipe.network, records.shape, records.classes, seed=recipe.seed, name="probe").eval()
+    try:
+        with torch.no_grad():
+            outputs = module(records.features[:1])
+    except RuntimeError as error:
+        raise ProgrammerError("bad-shape", f"the network refuses the records: {str(error).splitlines()[0]}") from None
+    if tuple(outputs.shape) != (1, max(records.classes, 1)):
+        raise ProgrammerError("bad-shape", f"the network puts out {list(outputs.shape)}, not [1, {records.classes}]")
+
+
+def _refuse_other_files(folder: Path) -> None:
+    """A folder that holds something else is never turned into a workspace."""
+    known = {"expunge.db", "expunge.toml", "keys"}
+    if folder.exists() and not folder.is_dir():
+        raise OperatorError("workspace-exists", f"{folder.name} is a file")
+    if folder.is_dir() and any(folder.iterdir()) and not known & {path.name for path in folder.iterdir()}:
+        raise OperatorError("workspace-exists", f"{folder.name} holds other files")
