@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, RowMapping, Table, func, select
+from sqlalchemy.exc import SQLAlchemyError
 
-from expunge.errors import ExpungeError
+from expunge.errors import ExpungeError, OperatorError
 from expunge.ledger import database, files, head, migrations, recovery, tables
 from expunge.ledger.migrations import MIGRATIONS, Migration
 from expunge.ledger.objects import ERASED
@@ -48,6 +49,8 @@ Check = Callable[[Store, Connection], Iterable[Problem]]
 """What another room adds: looks at the store within one state of the database."""
 
 _CHUNK: Final = 1 << 20
+# What reading can raise where rows no longer hold what they must.
+_DAMAGE: Final = (ExpungeError, SQLAlchemyError, OSError, LookupError, TypeError, ValueError)
 
 
 def fsck(folder: Path, checks: Sequence[Check] = (), steps: Sequence[Migration] = MIGRATIONS) -> Report:
@@ -57,20 +60,40 @@ def fsck(folder: Path, checks: Sequence[Check] = (), steps: Sequence[Migration] 
 
     **Raises:** `OperatorError("workspace-missing")`.
     """
+    if not (folder / database.NAME).is_file():
+        raise OperatorError("workspace-missing", f"there is no workspace in {folder.name[:100]!r}")
+    found = list(_guarded(_at_rest(folder)))
+    counts = (0, 0, 0)
     try:
-        found = list(_at_rest(folder))
-        with Store.open(folder, steps=steps) as store, store.reading() as connection, database.judged():
-            damage = [Problem("database", database.NAME, line) for line in database.damage(connection)]
-            rows, objects, size = _counts(folder, connection)
-            for check in (_shape(steps), _epoch, _rows, _objects, _strays, _exports, *checks):
-                damage.extend(check(store, connection))
-    except ExpungeError as error:
-        if error.code == "workspace-missing":
+        with Store.open(folder, steps=steps) as store, store.reading() as connection:
+            for check in (_database, _shape(steps), _epoch, _rows, _objects, _strays, _exports, *checks):
+                found.extend(_guarded(check(store, connection)))
+            counts = _counts(folder, connection)
+    except _DAMAGE as error:
+        if isinstance(error, ExpungeError) and error.code == "workspace-missing" and not found:
             raise
-        return Report((*found, Problem(error.code, database.NAME, str(error))))
-    except (OSError, LookupError, TypeError, ValueError) as error:  # rows that no longer hold what they must
-        return Report((*found, Problem("store-corrupt", database.NAME, f"unreadable: {type(error).__name__}")))
-    return Report((*found, *damage), rows, objects, size)
+        found.append(_problem(error))
+    return Report(tuple(dict.fromkeys(found)), *counts)
+
+
+def _guarded(found: Iterable[Problem]) -> Iterator[Problem]:
+    """The problems, where damage that ends the search is one more."""
+    try:
+        yield from found
+    except _DAMAGE as error:
+        yield _problem(error)
+
+
+def _problem(error: Exception) -> Problem:
+    if isinstance(error, ExpungeError):
+        return Problem(error.code, database.NAME, str(error))
+    return Problem("store-corrupt", database.NAME, f"unreadable: {type(error).__name__}")
+
+
+def _database(store: Store, connection: Connection) -> Iterator[Problem]:
+    del store
+    for line in database.damage(connection):
+        yield Problem("database", database.NAME, line)
 
 
 def _at_rest(folder: Path) -> Iterator[Problem]:
@@ -107,7 +130,7 @@ def _sealed_tables(connection: Connection) -> list[Table]:
 def _shape(steps: Sequence[Migration]) -> Check:
     def check(store: Store, connection: Connection) -> Iterator[Problem]:
         del store
-        wanted, found = migrations.expected_schema(steps), migrations.schema(connection)
+        wanted, found = migrations.expected_schema(tuple(steps)), migrations.schema(connection)
         for name in sorted(wanted.keys() | found.keys()):
             if wanted.get(name) != found.get(name):
                 yield Problem("schema", name, "the table or index is not as the migrations make it")

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Final
 
 from sqlalchemy import Connection, Engine, Table, create_engine, inspect, select
@@ -87,7 +88,8 @@ def schema(connection: Connection) -> dict[str, str]:
     return {str(name): re.sub(r"\s+", " ", str(sql)) for name, sql in found}
 
 
-def expected_schema(known: Sequence[Migration]) -> dict[str, str]:
+@cache
+def expected_schema(known: tuple[Migration, ...]) -> dict[str, str]:
     """What `schema` gives for a new database that went through `known`."""
     engine = create_engine("sqlite://")
     try:

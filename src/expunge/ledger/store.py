@@ -264,7 +264,7 @@ class Store:
         with self.reading() as connection:
             behind = migrations.behind(connection, self._steps)
             if not migrations.recorded(connection) or not _recall(connection, _READY):
-                raise OperatorError("workspace-missing", f"the workspace in {self.folder.name[:100]!r} is half made")
+                raise self._not_ready(found)
             epoch = int(_recall(connection, _EPOCH) or 0)
             _refuse_rollback(epoch, found)
             with judged():
@@ -273,6 +273,11 @@ class Store:
             self._migrate(epoch)
         if due:
             self.settle()
+
+    def _not_ready(self, found: head.Head) -> OperatorError:
+        if found.epoch:  # only the transaction that makes a workspace complete raises the head
+            return OperatorError("store-corrupt", "the database has lost the mark of a complete workspace")
+        return OperatorError("workspace-missing", f"the workspace in {self.folder.name[:100]!r} is half made")
 
     def _migrate(self, reached: int) -> None:
         with judged():
