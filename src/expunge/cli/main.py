@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from expunge import __version__
 from expunge.cli import (
@@ -17,6 +17,7 @@ from expunge.cli import (
     init,
     log,
     methods,
+    requests,
     status,
     study,
     train,
@@ -48,14 +49,14 @@ def options(
     context.obj = {"workspace": workspace}
 
 
-for _module in (init, train, adopt, forget, audit, status, log, doctor, verify, methods, study, demo):
+for _module in (init, train, adopt, forget, audit, status, requests, log, doctor, verify, methods, study, demo):
     _module.register(app)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns (and, as a script, exits with) its status.
 
-    0 when done; 2 for words that click refuses; the family's status for an `ExpungeError` (docs/errors.md); 130 when
+    0 when done; 2 for words that no command takes; the family's status for an `ExpungeError` (docs/errors.md); 130 when
     interrupted. `expunge verify` has statuses of its own (docs/verify.md).
     """
     words = sys.argv[1:] if arguments is None else arguments
@@ -66,14 +67,13 @@ def main(arguments: list[str] | None = None) -> int:
     except ExpungeError as error:
         emit_error(error, as_json)
         return error.exit_status
-    except click.UsageError as error:
-        emit_error(OperatorError("bad-arguments", error.format_message()), as_json)
-        return 2
-    except click.exceptions.Exit as leaving:
-        return leaving.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("expunge: interrupted; the same command carries on\n")
         return 130
+    except TyperException as error:
+        words_of = getattr(error, "format_message", error.__str__)
+        emit_error(OperatorError("bad-arguments", words_of()), as_json)
+        return 2
     except OSError as error:
         emit_error(OperatorError("io-error", f"{error.strerror or error}: {error.filename or ''}"), as_json)
         return OperatorError.exit_status

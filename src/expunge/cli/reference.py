@@ -1,11 +1,11 @@
-"""The generated pages of the documentation: `python -m expunge.cli.reference docs` writes them, a test compares them."""
+"""The generated pages of the documentation: `make docs` writes them, a test compares them."""
 
 import importlib
 import inspect
 import sys
 from pathlib import Path
+from typing import Any
 
-import click
 import typer
 
 from expunge.errors import CATALOGUE
@@ -33,10 +33,9 @@ def cli_page() -> str:
     """Every command with its help, example and options."""
     from expunge.cli.main import app
 
-    group = typer.main.get_command(app)
-    assert isinstance(group, click.Group)
-    context = click.Context(group, info_name="expunge")
-    parts = [_command(name, command, context) for name, command in group.commands.items()]
+    group: Any = typer.main.get_command(app)
+    context = group.context_class(group, info_name="expunge")
+    parts = [text for name, command in group.commands.items() for text in _commands(name, command, context)]
     head = "# Commands\n\n`expunge [-w WORKSPACE] COMMAND`. Every command takes `--json` and `--help`.\n\n"
     tail = "\nExit statuses: 0 done; 2 wrong words; others by who must act, see [errors.md](errors.md).\n"
     return NOTE + head + "\n".join(parts) + tail
@@ -76,14 +75,22 @@ def _first(text: str | None) -> str:
     return " ".join((text or "").strip().split("\n\n")[0].split()).replace("|", "\\|")
 
 
-def _command(name: str, command: click.Command, context: click.Context) -> str:
-    inner = click.Context(command, info_name=name, parent=context)
-    usage = command.get_usage(inner).removeprefix("Usage: ")
+def _commands(name: str, command: Any, context: Any) -> list[str]:
+    """A command, or each command of a group."""
+    inner = command.context_class(command, info_name=name, parent=context)
+    below = [part for each, sub in getattr(command, "commands", {}).items() for part in _commands(each, sub, inner)]
+    bare = not below or getattr(command, "invoke_without_command", False)
+    return [*([_command(command, inner)] if bare else []), *below]
+
+
+def _command(command: Any, context: Any) -> str:
+    usage = command.get_usage(context).removeprefix("Usage: ")
     text, _, example = (command.help or "").partition("Example:")
-    parameters = [record for record in (p.get_help_record(inner) for p in command.params) if record]
+    parameters = [record for record in (p.get_help_record(context) for p in command.params) if record]
     rows = "\n".join(f"| `{flag}` | {' '.join(words.split())} |" for flag, words in parameters if flag != "--help")
     table = f"\n| option | meaning |\n| --- | --- |\n{rows}\n"
-    return f"## {name}\n\n    {usage}\n\n{' '.join(text.split())}\n\n    {example.strip()}\n{table}"
+    title = context.command_path.removeprefix("expunge ")
+    return f"## {title}\n\n    {usage}\n\n{' '.join(text.split())}\n\n    {example.strip()}\n{table}"
 
 
 def main(folder: Path) -> None:

@@ -16,16 +16,21 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
 
     Example: expunge -w ws status
     """
+    from expunge.journey.desk import Desk
     from expunge.journey.workspace import Workspace
 
-    emit(Workspace.open(workspace(context)).status(), as_json, _words)
+    emit(Desk(Workspace.open(workspace(context))).status(), as_json, _words)
 
 
 def _words(result: Result) -> str:
     model = result["model"] or "none yet: run `expunge train`"
-    head = f"{result['records']} records of {result['owners']} owners. Model {model}"
-    rows = [
-        f"  {request['id']}  {request['state']:10}  {request['records']:>6} records  due {request['deadline']}"
-        for request in result["requests"]
-    ]
-    return "\n".join([head, *(rows or ["No requests."])])
+    head = f"{result['records']} records of {result['owners']} owners from {result['data']}.\nModel {model}"
+    lines = [request_line(request) for request in result["requests"]]
+    return "\n".join([head, *(lines or ["No requests."])])
+
+
+def request_line(request: Result) -> str:
+    """One request in one line."""
+    due = request["deadline"]
+    count = "?" if request["records"] is None else request["records"]
+    return f"{request['id']}  {request['state']:10} {count:>6} records  due {due['due']} ({due['days_left']} days left)"

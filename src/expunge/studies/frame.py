@@ -48,7 +48,9 @@ class Setting:
 class Study(Protocol):
     """A paper's experiment. A frozen dataclass; its fields are knobs that the command line does not show."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the command line and the results call it."""
 
     def cells(self, setting: Setting) -> Sequence[str]:
         """Keys of the cells, in the order to run them: letters, digits, dots and dashes."""

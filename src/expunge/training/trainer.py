@@ -75,10 +75,14 @@ def run_courses(
     executor: Executor | None = None,
     progress: Progress | None = None,
     threads: int = 1,
+    stack: bool = True,
 ) -> CourseResults:
     """Carry out many courses over one set of records: shards, shadow models, coalitions.
 
-    **Arguments:** `records`: what the rows of the stages count in; its split is not looked at.
+    **Arguments:**
+
+    - `records`: what the rows of the stages count in; its split is not looked at.
+    - `stack`: allow stacked training, which changes no bit on one thread.
 
     **Raises:** as `train`.
     """
@@ -89,7 +93,7 @@ def run_courses(
     work = sum(course.evaluations(recipe.batch_size) for course in left)
     with deterministic(threads), task(progress, "training", work) as advance:
         if executor is None:
-            found = run_lanes(recipe, records, left, store, advance, stack=threads == 1)
+            found = run_lanes(recipe, records, left, store, advance, stack=stack and threads == 1)
         else:
             found = _spread(recipe, records, left, store, advance, executor, threads)
     states = iter(found)

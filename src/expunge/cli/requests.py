@@ -1,0 +1,117 @@
+"""`expunge requests`."""
+
+from typing import Annotated
+
+import typer
+
+from expunge.cli.options import AsJson, workspace
+from expunge.cli.output import Result, emit, reporter
+from expunge.cli.status import request_line
+
+Name = Annotated[str, typer.Argument(metavar="REQUEST", help="Id of the request.")]
+By = Annotated[str, typer.Option(help="Who decides.")]
+Reason = Annotated[str, typer.Option(help="Why; it stands in the history and may name nobody.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(help="Requests: look them up, decide on them, carry them on.", no_args_is_help=True)
+    for command in (show, hold, release, deny, extend, resume):
+        group.command(command.__name__)(command)
+    group.command("list")(list_all)
+    app.add_typer(group, name="requests")
+
+
+def list_all(context: typer.Context, as_json: AsJson = False) -> None:
+    """List all requests with state and deadline.
+
+    Example: expunge -w ws requests list
+    """
+    from expunge.journey.desk import Desk
+    from expunge.journey.workspace import Workspace
+
+    listed = Desk(Workspace.open(workspace(context))).status()["requests"]
+    emit({"requests": listed}, as_json, _lines)
+
+
+def show(context: typer.Context, request: Name, as_json: AsJson = False) -> None:
+    """Show one request with its history and what each step recorded.
+
+    Example: expunge -w ws requests show REQUEST
+    """
+    from expunge.journey.desk import Desk
+    from expunge.journey.workspace import Workspace
+
+    emit(Desk(Workspace.open(workspace(context))).show(request), as_json, _history)
+
+
+def hold(context: typer.Context, request: Name, by: By, reason: Reason, as_json: AsJson = False) -> None:
+    """Stop a screened request until a person releases it.
+
+    Example: expunge -w ws requests hold REQUEST --by "J. Doe" --reason "looks crafted"
+    """
+    _decide(context, "hold", request, as_json, by=by, reason=reason)
+
+
+def release(context: typer.Context, request: Name, by: By, reason: Reason, as_json: AsJson = False) -> None:
+    """Let a held request go on; `requests resume` carries it.
+
+    Example: expunge -w ws requests release REQUEST --by "J. Doe" --reason "identity confirmed"
+    """
+    _decide(context, "release", request, as_json, by=by, reason=reason)
+
+
+def deny(
+    context: typer.Context,
+    request: Name,
+    denial: Annotated[str, typer.Option(help="suspected_fraud, insuf_verification, no_match, claim_not_covered, ...")],
+    by: By,
+    reason: Reason,
+    as_json: AsJson = False,
+) -> None:
+    """Refuse a request for one of the Data Rights Protocol's reasons, before any model was changed.
+
+    Example: expunge -w ws requests deny REQUEST --denial no_match --by "J. Doe" --reason "no such customer"
+    """
+    _decide(context, "deny", request, as_json, denial=denial, by=by, reason=reason)
+
+
+def extend(context: typer.Context, request: Name, by: By, reason: Reason, as_json: AsJson = False) -> None:
+    """Put off a deadline, once, as far as the regime allows.
+
+    Example: expunge -w ws requests extend REQUEST --by "J. Doe" --reason "many requests at once"
+    """
+    _decide(context, "extend", request, as_json, by=by, reason=reason)
+
+
+def resume(context: typer.Context, as_json: AsJson = False) -> None:
+    """Carry every open request as far as it goes: after a kill, a failure, or a decision.
+
+    Example: expunge -w ws requests resume
+    """
+    from expunge.journey.desk import Desk
+    from expunge.journey.workspace import Workspace
+
+    emit(Desk(Workspace.open(workspace(context))).resume(reporter()), as_json, _lines)
+
+
+def _decide(context: typer.Context, verb: str, request: str, as_json: bool, **words: str) -> None:
+    from expunge.journey import decisions, requests
+    from expunge.journey.tables import MIGRATIONS
+    from expunge.ledger.store import Store
+
+    with Store.open(workspace(context), steps=MIGRATIONS) as store:
+        with store.transaction() as tx:
+            getattr(decisions, verb)(tx, request, **words)
+        with store.reading() as connection:
+            result = requests.get(connection, request).to_json()
+    emit(result, as_json, lambda shown: f"{shown['id']} is {shown['state']}.")
+
+
+def _lines(result: Result) -> str:
+    return "\n".join(request_line(request) for request in result["requests"]) or "No requests."
+
+
+def _history(result: Result) -> str:
+    rows = [f"  {event['at']}  {event['move']:8} -> {event['target']}  {event['actor']}" for event in result["history"]]
+    return "\n".join([request_line(result), *rows])
