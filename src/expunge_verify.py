@@ -62,6 +62,8 @@ MAX_ITEMS: Final = 1 << 18
 MAX_NUMBER: Final = 1024
 """Longest number literal, in characters."""
 SAFE_INTEGER: Final = 2**53 - 1
+MAX_KEYS: Final = 256
+"""Longest key history: each rotation takes two signatures to check."""
 
 
 def loads(data: bytes, limit: int = MAX_BYTES) -> Any:
@@ -523,6 +525,8 @@ def parse_bundle(data: bytes) -> Bundle:
         raise Refused("bundle-malformed", fault)
     if canonical(plain) != data:
         raise Refused("bundle-malformed", "the bundle is not in canonical bytes")
+    if len(plain["keys"]) > MAX_KEYS:
+        raise Refused("bundle-malformed", f"more than {MAX_KEYS} keys")
     keys, rotations = _hashes(plain["keys"]), tuple(plain["rotations"])
     if not keys or len(set(keys)) != len(keys) or len(rotations) != len(keys) - 1:
         raise Refused("bundle-malformed", "the key history has gaps")

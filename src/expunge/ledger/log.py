@@ -72,6 +72,9 @@ keys: Final = Table(
 TABLES: Final = (leaves, nodes, checkpoints, keys)
 """For the store's migrations; the rows need no seal: the tree, the signatures and `faults` check them."""
 
+_BATCH: Final = 10_000
+"""Values in one question to the database, which takes no more than 32,766."""
+
 RECENT: Final = 16
 """Every bundle proves that its log extends the log of this many leaves less, and all sizes in between."""
 
@@ -288,5 +291,7 @@ def _signed_by(connection: Connection, count: int, public: bytes) -> bool:
 
 
 def _places(connection: Connection, entries: Sequence[bytes]) -> dict[bytes, int]:
-    found = connection.execute(select(leaves.c.entry, leaves.c.position).where(leaves.c.entry.in_(entries)))
+    wanted = select(leaves.c.entry, leaves.c.position)
+    parts = (entries[place : place + _BATCH] for place in range(0, len(entries), _BATCH))
+    found = (row for part in parts for row in connection.execute(wanted.where(leaves.c.entry.in_(part))))
     return {bytes(entry): int(position) for entry, position in found}

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib.resources import files
 from typing import Any, Final
 
 import expunge
@@ -252,6 +251,8 @@ def timestamp(moment: datetime) -> str:
 
 def schema() -> dict[str, Any]:
     """The published JSON schema (draft 2020-12) of a receipt's statement."""
+    from importlib.resources import files
+
     text = files("expunge.ledger").joinpath("receipt.schema.json").read_text("utf-8")
     found: dict[str, Any] = json.loads(text)
     return found

@@ -168,13 +168,15 @@ def _read_private(path: Path) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise OperatorError("no-such-file", f"key file {path.name[:100]}: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
             raise OperatorError("bad-key", f"{path.name[:100]} is not an ordinary file")
         if mode & 0o077:
             raise OperatorError("key-exposed", f"key file {path.name[:100]} is open to others than its owner")
-        return file.read(_MAX_FILE).decode(errors="replace")
+        return os.read(descriptor, _MAX_FILE).decode(errors="replace")
+    finally:
+        os.close(descriptor)
 
 
 def _write_key(path: Path, data: bytes) -> None:
