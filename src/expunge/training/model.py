@@ -7,10 +7,13 @@ from functools import cached_property
 
 import torch
 from jaxtyping import Float
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from expunge.errors import OperatorError
+from expunge.ledger import strict_json
+from expunge.ledger.safetensors_check import check
 from expunge.networks import State
 from expunge.training.platform import deterministic
 from expunge.training.recipe import Recipe
@@ -77,6 +80,24 @@ class Model:
         }
         header = {"shape": list(self.shape), "classes": self.classes, "constituents": len(self.constituents)}
         return save(tensors, {"expunge": json.dumps(header, sort_keys=True)})
+
+    @staticmethod
+    def from_file(recipe: Recipe, data: bytes) -> "Model":
+        """The model in a file that `file` wrote, under its recipe; nothing that the bytes hold is executed.
+
+        **Raises:** `AttackSuspected("not-a-model" | "malformed-model")`; `OperatorError("bad-data")` for a well-formed
+        file that is no model of this form.
+        """
+        text = check(data).metadata.get("expunge")
+        if text is None:
+            raise OperatorError("bad-data", "the safetensors file holds tensors, but was not written as a model")
+        header, tensors = strict_json.loads(text.encode()), load(data)
+        states: list[State] = [{} for _ in range(header["constituents"])]
+        for name, tensor in tensors.items():
+            number, _, part = name.partition("/")
+            states[int(number)][part] = tensor
+        shape = tuple(header["shape"])
+        return Model(recipe, shape, header["classes"], tuple(state or None for state in states))
 
     @cached_property
     def digest(self) -> str:
