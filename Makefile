@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench faults slow clean
+.PHONY: demo test check docs bench faults slow clean
 
 demo: $(READY)  ## train, forget a person, audit, sign, verify: the whole story in a minute
 	@$(BIN)/expunge demo --out demo-out
@@ -17,6 +17,9 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+docs: $(READY)  ## write the generated pages anew
+	$(BIN)/python -m expunge.cli.reference docs
 
 bench: $(READY)  ## speed as ratios within one run
 	$(BIN)/python benchmarks/stacked_training.py

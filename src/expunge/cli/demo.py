@@ -78,7 +78,7 @@ def _words(result: Result) -> str:
     trained = f"trained in {training['seconds']:.1f} s, {training['accuracy_test']:.1%} right on the test set"
     work, whole = f"{cost['gradient_evaluations']:,}", f"{cost['retraining_evaluations']:,}"
     lines = [
-        f"1. {facts['records']:,} real handwritten digits of {facts['owners']} owners; 8 networks, each on owners of its own:",
+        f"1. {facts['records']:,} real digits of {facts['owners']} owners; 8 networks, each on its own owners:",
         f"   {trained}.",
         f"2. A request arrives: forget {OWNER}. It is checked, screened, planned.",
         f"   One shard retrains, from the slice before: {work} gradient evaluations instead of {whole},",

@@ -12,8 +12,11 @@ from expunge.cli import (
     adopt,
     audit,
     demo,
+    derive,
     doctor,
     forget,
+    forget_salt,
+    fsck,
     init,
     log,
     methods,
@@ -49,7 +52,24 @@ def options(
     context.obj = {"workspace": workspace}
 
 
-for _module in (init, train, adopt, forget, audit, status, requests, log, doctor, verify, methods, study, demo):
+for _module in (
+    init,
+    train,
+    adopt,
+    forget,
+    audit,
+    status,
+    requests,
+    derive,
+    forget_salt,
+    log,
+    fsck,
+    doctor,
+    verify,
+    methods,
+    study,
+    demo,
+):
     _module.register(app)
 
 

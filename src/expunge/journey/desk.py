@@ -12,7 +12,8 @@ from expunge.journey import artifacts, config, history, requests, worker
 from expunge.journey.requests import Request, Subject, Wish
 from expunge.journey.steps import ModelSteps, method_of
 from expunge.journey.transitions import State
-from expunge.journey.workspace import Workspace
+from expunge.journey.workspace import Workspace, salt_name
+from expunge.ledger import salts
 from expunge.ledger.store import Store
 from expunge.plain import encode
 from expunge.progress import Progress
@@ -120,6 +121,23 @@ class Desk:
                 everything = requests.list_all(connection)
             found = [(each.id, worker.read_record(store, each.id, "audit")) for each in everything]
             return {"audits": [{"request": name, **record} for name, record in found if record is not None]}
+
+    def forget_salts(self, request: str, reason: str) -> dict[str, Any]:
+        """Destroy the salts of a closed request's records.
+
+        **Raises:** `OperatorError("unknown-request" | "illegal-move")`, and what the store raises.
+        """
+        with self.workspace.store() as store:
+            with store.reading() as connection:
+                found = requests.get(connection, request)
+            if found.state is not State.CLOSED:
+                raise OperatorError(
+                    "illegal-move", f"the request is {found.state}: only a closed one lets its salts go"
+                )
+            places = worker.read_record(store, request, "unlearn")["places"][request]
+            with store.transaction() as tx:
+                gone = salts.destroy(tx, [salt_name(place) for place in places], reason)
+            return {"request": request, "destroyed": len(gone)}
 
     def _filed(self, store: Store, key: str | UUID | None) -> Request | None:
         """The request under this idempotency key, where the same one was filed before."""

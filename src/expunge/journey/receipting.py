@@ -18,7 +18,7 @@ SCHEME: Final = "SHA-256(salt || record encoding), see docs/data.md; salts are h
 NOT_COVERED: Final = (
     "backups and snapshots of the workspace's disk",
     "copies of the records, the model or its outputs that were exported or made elsewhere",
-    "models derived from the old one that were not recorded with `expunge derive`",
+    "models derived from the old one that nobody recorded in the workspace (command derive)",
     "what people or other systems learnt from the old model while it was in use",
     "hyper-parameters and features that were chosen by looking at the deleted records",
 )

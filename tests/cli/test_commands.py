@@ -1,0 +1,208 @@
+"""The commands as a user types them, in one process: outcome, JSON, exit status, and that bad input changes nothing."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from expunge.cli.main import main
+
+RECIPE = ["--epochs", "3", "--shards", "4", "--slices", "2"]
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict, str]:
+    """Exit status, the one JSON document on stdout, and stderr."""
+    capsys.readouterr()
+    status = main([*words, "--json"])
+    captured = capsys.readouterr()
+    return status, json.loads(captured.out), captured.err
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Digest of every file below, but for the database's own scratch files."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix not in (".db-wal", ".db-shm")]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def ws(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained workspace with few shadow models."""
+    folder = tmp_path_factory.mktemp("cli") / "ws"
+    assert main(["init", str(folder), *RECIPE]) == 0
+    config = folder / "expunge.toml"
+    config.write_text(config.read_text().replace("shadow_models = 64", "shadow_models = 8"))
+    assert main(["-w", str(folder), "train"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def closed(ws: Path, request: pytest.FixtureRequest) -> dict:
+    """The outcome of one request."""
+    import contextlib
+    import io
+
+    caught = io.StringIO()
+    with contextlib.redirect_stdout(caught):
+        assert main(["-w", str(ws), "forget", "--owner", "owner-007", "--json"]) == 0
+    return json.loads(caught.getvalue())
+
+
+def test_a_request_ends_in_a_receipt_that_verifies(closed: dict, capsys: pytest.CaptureFixture[str]):
+    assert closed["state"] == "closed"
+    assert closed["claim"] == "exact"
+    assert closed["cost"]["times_cheaper"] > 2
+    status, report, _ = run(capsys, "verify", closed["bundle"], "--model", closed["model_file"])
+    assert status == 0
+    assert report["verified"] is True
+    assert Path(closed["report"]).read_text("utf-8").startswith("<!")
+
+
+def test_the_model_has_the_bytes_of_training_from_scratch(closed: dict):
+    from expunge.records import digits
+    from expunge.training import Recipe, Sharding, train
+
+    records = digits()
+    recipe = Recipe(epochs=3, sharding=Sharding(4, 2))
+    scratch = train(recipe, records.without(records.owned_by("owner-007")))
+    assert closed["model"] == scratch.model.digest
+    assert Path(closed["model_file"]).read_bytes() == scratch.model.file
+
+
+def test_verify_names_what_is_wrong(closed: dict, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    data = Path(closed["bundle"]).read_bytes()
+    broken = tmp_path / "broken.bundle.json"
+    broken.write_bytes(data[:-40])
+    assert run(capsys, "verify", str(broken))[0] == 40
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(b"not the model")
+    status, report, _ = run(capsys, "verify", closed["bundle"], "--model", str(other))
+    assert status == 50
+    assert "model-mismatch" in json.dumps(report)
+    status, report, _ = run(capsys, "verify", closed["bundle"], "--key", "0" * 64)
+    assert status == 50
+    assert "key-not-trusted" in json.dumps(report)
+
+
+def test_status_audit_log_and_requests_speak_json(ws: Path, closed: dict, capsys: pytest.CaptureFixture[str]):
+    status, found, _ = run(capsys, "-w", str(ws), "status")
+    assert status == 0
+    assert [request["state"] for request in found["requests"]] == ["closed"]
+    assert found["owners"] == 99
+    assert run(capsys, "-w", str(ws), "audit")[1]["audits"][0]["readings"]
+    assert run(capsys, "-w", str(ws), "log")[1]["size"] == 1
+    history = run(capsys, "-w", str(ws), "requests", "show", closed["request"])[1]["history"]
+    assert [event["target"] for event in history][-1] == "closed"
+
+
+def test_the_forgotten_bytes_are_nowhere_in_the_store(ws: Path, closed: dict, capsys: pytest.CaptureFixture[str]):
+    status, found, _ = run(capsys, "-w", str(ws), "fsck")
+    assert (status, found["problems"]) == (0, [])
+    everything = b"".join(path.read_bytes() for path in ws.rglob("*") if path.is_file())
+    assert b"owner-007" not in everything
+    assert b"owner-008" in everything
+
+
+def test_salts_are_destroyed_for_good(ws: Path, closed: dict, capsys: pytest.CaptureFixture[str]):
+    status, found, _ = run(capsys, "-w", str(ws), "forget-salt", closed["request"])
+    assert (status, found["destroyed"]) == (0, closed["forgotten"])
+
+
+def test_a_kept_checkpoint_is_extended(ws: Path, closed: dict, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    kept = tmp_path / "checkpoint"
+    kept.write_text(run(capsys, "-w", str(ws), "log")[1]["checkpoint"], "utf-8")
+    status, found, _ = run(capsys, "-w", str(ws), "log", "check", str(kept))
+    assert (status, found["old_size"], found["size"]) == (0, 1, 1)
+
+
+BAD = {
+    "unknown owner": (["forget", "--owner", "nobody"], "unknown-owner"),
+    "deleted before": (["forget", "--owner", "owner-007"], "unknown-owner"),
+    "neither owner nor records": (["forget"], "bad-arguments"),
+    "no such file of ids": (["forget", "--records", "{tmp}/none.txt"], "no-such-file"),
+    "unknown records": (["forget", "--records", "{tmp}/ids.txt"], "unknown-record"),
+    "an empty file of ids": (["forget", "--records", "{tmp}/empty.txt"], "nothing-to-delete"),
+    "everything": (["forget", "--records", "{tmp}/all.txt"], "delete-everything"),
+    "unknown method": (["forget", "--owner", "owner-008", "--method", "magic"], "unknown-method"),
+    "no such command": (["forgive"], "bad-arguments"),
+    "a pickle as a model": (["adopt", "{tmp}/model.pkl"], "not-a-model"),
+    "unknown request": (["requests", "show", "r0"], "unknown-request"),
+    "a hold on a closed request": (["requests", "hold", "{request}", "--by", "me", "--reason", "late"], "illegal-move"),
+}
+
+
+@pytest.mark.parametrize(("words", "code"), BAD.values(), ids=BAD.keys())
+def test_bad_input_is_one_line_with_a_code_and_changes_nothing(
+    words: list[str], code: str, ws: Path, closed: dict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    import pickle
+
+    from expunge.records import digits
+
+    (tmp_path / "ids.txt").write_text("digit-0001\nno-such-record\n")
+    (tmp_path / "empty.txt").write_text("\n")
+    records = digits()
+    left = records.without(records.owned_by("owner-007"))
+    (tmp_path / "all.txt").write_text("\n".join(left.ids))
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps({"weights": [1.0]}))
+    before = contents(ws)
+    named = [word.format(tmp=tmp_path, request=closed["request"]) for word in words]
+    status, found, errors = run(capsys, "-w", str(ws), *named)
+    assert found["error"]["code"] == code
+    assert status == (2 if code == "bad-arguments" and words != ["forget"] else found["error"]["exit_status"])
+    assert "\n" not in found["error"]["message"]
+    assert "Traceback" not in errors
+    assert contents(ws) == before
+    assert main(["-w", str(ws), *named]) == status
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 2
+
+
+BAD_INIT = {
+    "no such file": (["--data", "{tmp}/none.csv"], "no-such-file"),
+    "NaN": (["--data", "{tmp}/nan.csv", "--target", "y"], "bad-data"),
+    "text where numbers belong": (["--data", "{tmp}/text.csv", "--target", "y"], "bad-data"),
+    "wrong target column": (["--data", "{tmp}/good.csv", "--target", "z"], "bad-data"),
+    "unknown network": (["--network", "transformer"], "unknown-network"),
+    "a module without parameters": (["--network", "torch.nn:Flatten"], "no-parameters"),
+    "images for a table": (["--data", "{tmp}/good.csv", "--target", "y", "--network", "cnn"], "bad-shape"),
+    "a batch of one for batch-norm": (["--network", "resnet", "--batch-size", "1"], "batch-of-one"),
+    "no learning rate": (["--lr", "0"], "bad-hyperparameter"),
+}
+
+
+@pytest.mark.parametrize(("words", "code"), BAD_INIT.values(), ids=BAD_INIT.keys())
+def test_init_refuses_and_leaves_no_folder(
+    words: list[str], code: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    rows = [f"{i},{i % 3},{i % 2}" for i in range(40)]
+    (tmp_path / "good.csv").write_text("a,b,y\n" + "\n".join(rows))
+    (tmp_path / "nan.csv").write_text("a,b,y\nNaN,1,0\n" + "\n".join(rows))
+    (tmp_path / "text.csv").write_text("a,b,y\noops,1,0\n" + "\n".join(rows))
+    status, found, _ = run(capsys, "init", str(tmp_path / "ws"), *[word.format(tmp=tmp_path) for word in words])
+    assert (found["error"]["code"], status) == (code, found["error"]["exit_status"])
+    assert not (tmp_path / "ws").exists()
+
+
+def test_an_existing_workspace_is_never_overwritten(ws: Path, capsys: pytest.CaptureFixture[str]):
+    before = contents(ws)
+    assert run(capsys, "init", str(ws))[1]["error"]["code"] == "workspace-exists"
+    assert contents(ws) == before
+
+
+def test_a_folder_of_something_else_is_never_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "thesis.tex").write_text("precious")
+    assert run(capsys, "init", str(tmp_path))[1]["error"]["code"] == "workspace-exists"
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_no_workspace_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(capsys, "-w", str(tmp_path), "status")[1]["error"]["code"] == "workspace-missing"
+
+
+def test_methods_and_doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    names = {method["name"]: method["claim"] for method in run(capsys, "methods")[1]["methods"]}
+    assert names == {"retrain": "exact", "sharded": "exact", "fine-tune": "empirical"}
+    status, found, _ = run(capsys, "-w", str(tmp_path), "doctor")
+    assert (status, found["problems"]) == (0, [])
