@@ -1,9 +1,15 @@
-"""What people decide about requests: each is one move of the table, with who decided it and why in the history."""
+"""What people decide about requests: each is one move of the table, with who decided it and why in the history.
+
+The same decision in the same words, asked for again right after, is the same decision: whoever does not know whether a
+command came through runs it again.
+"""
+
+from typing import Any
 
 from sqlalchemy import Connection
 
 from expunge.errors import OperatorError
-from expunge.journey import deadlines, history, requests
+from expunge.journey import deadlines, history, lineage, requests
 from expunge.journey.requests import Request
 from expunge.journey.transitions import DENIALS, Actor, State
 from expunge.ledger.store import Transaction
@@ -22,12 +28,12 @@ def verify(tx: Transaction, request: str, *, by: str) -> State:
 
 def hold(tx: Transaction, request: str, *, by: str, reason: str) -> State:
     """Stop a screened request until a person releases it. **Raises:** as `requests.move`."""
-    return requests.move(tx, request, "hold", Actor.PERSON, by=by, reason=reason)
+    return _decide(tx, request, "hold", by, reason)
 
 
 def release(tx: Transaction, request: str, *, by: str, reason: str) -> State:
     """Let a held request go on. **Raises:** as `requests.move`."""
-    return requests.move(tx, request, "release", Actor.PERSON, by=by, reason=reason)
+    return _decide(tx, request, "release", by, reason)
 
 
 def deny(tx: Transaction, request: str, denial: str, *, by: str, reason: str) -> State:
@@ -39,8 +45,7 @@ def deny(tx: Transaction, request: str, denial: str, *, by: str, reason: str) ->
     """
     if denial not in DENIALS:
         raise OperatorError("unknown-reason", f"a denial's reason is one of {', '.join(DENIALS)}")
-    _back(tx, request, by)
-    return requests.move(tx, request, "deny", Actor.PERSON, by=by, reason=reason, detail={"denial": denial})
+    return _decide(tx, request, "deny", by, reason, denial=denial)
 
 
 def cancel(tx: Transaction, request: str, *, by: str | None = None, reason: str | None = None) -> State:
@@ -48,9 +53,7 @@ def cancel(tx: Transaction, request: str, *, by: str | None = None, reason: str 
 
     **Raises:** as `requests.move`.
     """
-    actor = Actor.REQUESTER if by is None else Actor.PERSON
-    _back(tx, request, by)
-    return requests.move(tx, request, "cancel", actor, by=by, reason=reason)
+    return _decide(tx, request, "cancel", by, reason)
 
 
 def retry(tx: Transaction, request: str, *, by: str | None = None) -> State:
@@ -58,6 +61,8 @@ def retry(tx: Transaction, request: str, *, by: str | None = None) -> State:
 
     **Raises:** as `requests.move`.
     """
+    if (state := _repeated(tx, request, "retry", by, None)) is not None:
+        return state
     found = requests.get(tx.connection, request)
     together = requests.run_of(tx.connection, found.run) if found.run else (found,)
     for each in together:
@@ -66,12 +71,23 @@ def retry(tx: Transaction, request: str, *, by: str | None = None) -> State:
     return requests.move(tx, request, "retry", Actor.PERSON, by=by)
 
 
+def exempt(tx: Transaction, request: str, model: str, *, by: str, reason: str) -> None:
+    """Decide that a derived model (by its digest) holds nothing of a request's records.
+
+    **Raises:** as `requests.move`; `OperatorError("unknown-model")`; `AttackSuspected("unsafe-path")`.
+    """
+    lineage.exempt(tx, request, model)
+    _decide(tx, request, "exempt", by, reason, model=model)
+
+
 def extend(tx: Transaction, request: str, *, by: str, reason: str) -> deadlines.Deadline:
     """Put off a deadline, once, before it has passed, as far as the regime allows; returns the new one.
 
     **Raises:** as `requests.move`; `OperatorError("already-extended" | "deadline-passed")`.
     """
     before = _deadline(tx, request)
+    if _repeated(tx, request, "extend", by, reason) is not None:
+        return before
     if before.extended:
         raise OperatorError("already-extended", "the deadline was extended before")
     if before.days_left < 0:
@@ -108,17 +124,32 @@ def denial(connection: Connection, request: str) -> str | None:
     return None
 
 
+def _decide(tx: Transaction, request: str, name: str, by: str | None, reason: str | None, **detail: str) -> State:
+    if (state := _repeated(tx, request, name, by, reason, detail)) is not None:
+        return state
+    if name in ("deny", "cancel") and requests.get(tx.connection, request).state is State.FAILED:
+        requests.move(tx, request, "retry", Actor.PERSON, by=by)
+    actor = Actor.REQUESTER if by is None else Actor.PERSON
+    return requests.move(tx, request, name, actor, by=by, reason=reason, detail=detail)
+
+
+def _repeated(
+    tx: Transaction, request: str, name: str, by: str | None, reason: str | None, detail: dict[str, Any] | None = None
+) -> State | None:
+    """Where the same decision led, when it is the last thing that happened to the request."""
+    last = history.last(tx.connection, request)
+    if last is None or (last.move, last.by, last.reason, last.detail) != (name, by, reason, detail or {}):
+        return None
+    return last.target
+
+
 def _turn_clock(tx: Transaction, found: Request, name: str, by: str, reason: str | None) -> deadlines.Deadline:
-    if requests.deadline(tx.connection, found, tx.now).stopped == (name == "stop-clock"):
-        raise OperatorError("illegal-move", "the clock is stopped already, or runs already")
-    requests.move(tx, found.id, name, Actor.PERSON, by=by, reason=reason)
+    if _repeated(tx, found.id, name, by, reason) is None:
+        if requests.deadline(tx.connection, found, tx.now).stopped == (name == "stop-clock"):
+            raise OperatorError("illegal-move", "the clock is stopped already, or runs already")
+        requests.move(tx, found.id, name, Actor.PERSON, by=by, reason=reason)
     return _deadline(tx, found.id)
 
 
 def _deadline(tx: Transaction, request: str) -> deadlines.Deadline:
     return requests.deadline(tx.connection, requests.get(tx.connection, request), tx.now)
-
-
-def _back(tx: Transaction, request: str, by: str | None) -> None:
-    if requests.get(tx.connection, request).state is State.FAILED:
-        requests.move(tx, request, "retry", Actor.PERSON, by=by)

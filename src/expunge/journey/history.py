@@ -86,6 +86,13 @@ def read(connection: Connection, request: str | None = None) -> tuple[Event, ...
     return tuple(_event(row) for row in rows.mappings())
 
 
+def last(connection: Connection, request: str) -> Event | None:
+    """The latest event of a request."""
+    query = select(tables.events).where(tables.events.c.request == request)
+    row = connection.execute(query.order_by(tables.events.c.id.desc()).limit(1)).mappings().first()
+    return None if row is None else _event(row)
+
+
 def broken(connection: Connection) -> Iterator[str]:
     """Numbers of events at which the chain does not hold, as text."""
     link, expected = _START, 1

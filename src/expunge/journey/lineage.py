@@ -13,7 +13,7 @@ from expunge.errors import OperatorError
 from expunge.journey import tables
 from expunge.ledger import paths
 from expunge.ledger.store import Transaction
-from expunge.ledger.tables import add, change, find
+from expunge.ledger.tables import add, change, find, put
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,8 @@ def derive(tx: Transaction, parents: Sequence[str], child: str, kind: str, note:
     if not parents or child in _ancestors(tx.connection, parents):
         raise OperatorError("bad-arguments", "a derived model has a parent, and does not descend from itself")
     register(tx, child, kind, note)
-    for parent in dict.fromkeys(parents):
-        if find(tx.connection, tables.derivations, {"child": child, "parent": parent}) is None:
-            add(tx.connection, tables.derivations, child=child, parent=parent)
+    for parent in parents:
+        put(tx.connection, tables.derivations, {"child": child, "parent": parent})
 
 
 def replace(tx: Transaction, requests: Iterable[str], old: str, new: str) -> None:
@@ -67,8 +66,7 @@ def replace(tx: Transaction, requests: Iterable[str], old: str, new: str) -> Non
     """
     register(tx, old, "trained")
     for request in requests:
-        if find(tx.connection, tables.affected, {"request": request, "model": old}) is None:
-            add(tx.connection, tables.affected, request=request, model=old)
+        put(tx.connection, tables.affected, {"request": request, "model": old})
     if old != new:
         register(tx, new, "unlearned")
         retire(tx, old, replaced_by=new)
@@ -88,17 +86,13 @@ def retire(tx: Transaction, digest: str, *, replaced_by: str | None = None) -> N
         change(tx.connection, tables.models, {"digest": digest}, retired_at=tx.stamp, replaced_by=replaced_by)
 
 
-def exempt(tx: Transaction, request: str, digest: str, *, by: str, reason: str) -> None:
-    """Record a person's decision that a derived model holds nothing of a request's records.
+def exempt(tx: Transaction, request: str, digest: str) -> None:
+    """Take a derived model out of a request's way; `decisions.exempt` does it with the person's reasons.
 
-    **Raises:** `OperatorError("unknown-model" | "reason-missing")`.
+    **Raises:** `OperatorError("unknown-model")`.
     """
     _known(tx.connection, digest)
-    if not by.strip() or not reason.strip():
-        raise OperatorError("reason-missing", "an exemption names who decided it, and why")
-    if find(tx.connection, tables.exemptions, {"request": request, "model": digest}) is None:
-        row = {"request": request, "model": digest, "by": by, "reason": reason, "at": tx.stamp}
-        add(tx.connection, tables.exemptions, **row)
+    put(tx.connection, tables.exemptions, {"request": request, "model": digest})
 
 
 def untouched(connection: Connection, request: str) -> tuple[Model, ...]:

@@ -303,6 +303,8 @@ def _key(key: str | UUID) -> str:
 def _check_words(request: Request, by: str | None, reason: str | None, *, needed: bool) -> None:
     if needed and not ((by or "").strip() and (reason or "").strip()):
         raise OperatorError("reason-missing", "this move needs who decides it, and why")
+    if by is not None and not by.strip():
+        raise OperatorError("reason-missing", "whoever decides it must be named")
     subject = request.subject or Subject()
     names = [name for name in (subject.owner, *subject.records) if name and len(name) >= 4]
     words = f"{by or ''}\n{reason or ''}"

@@ -92,9 +92,6 @@ exemptions: Final = Table(
     metadata,
     Column("request", ForeignKey("requests.id"), primary_key=True),
     Column("model", ForeignKey("models.digest"), primary_key=True),
-    Column("by", String, nullable=False),
-    Column("reason", String, nullable=False),
-    Column("at", String, nullable=False),
     seal_column(),
 )
 

@@ -113,6 +113,7 @@ TABLE: Final[tuple[Move, ...]] = (
     _move("cancel", UNTOUCHED, _S.CANCELLED, *_ANYONE),
     _move("fail", OPEN - {_S.RECEIVED, _S.HELD, _S.FAILED}, _S.FAILED, Actor.WORKER),
     _move("retry", {_S.FAILED}, Target.BACK, Actor.WORKER, Actor.PERSON),
+    _move("exempt", OPEN, Target.SAME, Actor.PERSON, reasoned=True),
     _move("extend", OPEN, Target.SAME, Actor.PERSON, reasoned=True),
     _move("stop-clock", OPEN, Target.SAME, Actor.PERSON, reasoned=True),
     _move("start-clock", OPEN, Target.SAME, Actor.PERSON),

@@ -45,17 +45,19 @@ def read(folder: Path) -> Head | None:
         return None
 
 
-def advance(folder: Path, epoch: int) -> None:
-    """Raise the head to `epoch`; one that is already there or further stays.
+def advance(folder: Path, epoch: int) -> Head:
+    """Raise the head to `epoch`, and return it; one that is already there or further stays.
 
     **Raises:** as `read`.
     """
     with _opened(folder, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX) as descriptor:
         found = _parsed(os.pread(descriptor, 4096, 0))
-        if found is None or found.epoch < epoch:
-            _write(descriptor, Head(epoch))
+        if found is not None and found.epoch >= epoch:
+            return found
+        _write(descriptor, Head(epoch))
         if found is None:
             os.fsync(descriptor)
+    return Head(epoch)
 
 
 def write(folder: Path, head: Head) -> None:

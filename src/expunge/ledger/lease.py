@@ -81,10 +81,7 @@ def _take(tx: Transaction, name: str, owner: str, seconds: float) -> Lease | Non
         return None
     token = 1 if row is None else row["token"] + 1
     values = {"owner": owner, "token": token, "expires_at": _expiry(tx, seconds)}
-    if row is None:
-        tables.add(tx.connection, tables.leases, name=name, **values)
-    else:
-        tables.change(tx.connection, tables.leases, {"name": name}, **values)
+    tables.put(tx.connection, tables.leases, {"name": name}, **values)
     return Lease(name, owner, token, seconds)
 
 

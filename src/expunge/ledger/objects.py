@@ -52,7 +52,7 @@ def put(tx: Transaction, data: bytes, kind: str, pointer: tuple[str, str] | None
         again = {"state": "stored", "stored_at": tx.stamp, "erased_at": None, "reason": None}
         tables.change(tx.connection, tables.objects, {"digest": digest}, **again)
     if pointer is not None:
-        point(tx, *pointer, digest)
+        tables.put(tx.connection, tables.pointers, {"holder": pointer[0], "role": pointer[1]}, digest=digest)
     return digest
 
 
@@ -93,11 +93,7 @@ def point(tx: Transaction, holder: str, role: str, digest: str) -> None:
     """
     if describe(tx.connection, digest) is None:
         raise OperatorError("object-missing", f"no object {digest[:16]} to point at")
-    key = {"holder": holder, "role": role}
-    if tables.find(tx.connection, tables.pointers, key) is None:
-        tables.add(tx.connection, tables.pointers, **key, digest=digest)
-    else:
-        tables.change(tx.connection, tables.pointers, key, digest=digest)
+    tables.put(tx.connection, tables.pointers, {"holder": holder, "role": role}, digest=digest)
 
 
 def pointed(connection: Connection, holder: str, role: str) -> str | None:
@@ -170,10 +166,7 @@ def export(tx: Transaction, digest: str, path: str) -> None:
     row = describe(tx.connection, digest)
     if row is None or row.erased_at is not None:
         raise OperatorError("object-missing", f"no object {digest[:16]} to export")
-    if tables.find(tx.connection, tables.exports, {"path": name}) is None:
-        tables.add(tx.connection, tables.exports, path=name, digest=digest, state="pending")
-    else:
-        tables.change(tx.connection, tables.exports, {"path": name}, digest=digest, state="pending")
+    tables.put(tx.connection, tables.exports, {"path": name}, digest=digest, state="pending")
     tx.unsettled = True
 
 

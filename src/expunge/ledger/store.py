@@ -63,10 +63,7 @@ class Transaction:
 
     def remember(self, name: str, value: str) -> None:
         """Keep a named text, in place of the one before."""
-        if tables.find(self.connection, tables.settings, {"name": name}) is None:
-            tables.add(self.connection, tables.settings, name=name, value=value)
-        else:
-            tables.change(self.connection, tables.settings, {"name": name}, value=value)
+        tables.put(self.connection, tables.settings, {"name": name}, value=value)
 
     def recall(self, name: str) -> str | None:
         """The text kept under `name`."""
@@ -240,8 +237,7 @@ class Store:
     def _checked_epoch(self, connection: Connection) -> int:
         epoch = int(_recall(connection, _EPOCH) or 0)
         with judged():
-            _refuse_rollback(epoch, head.read(self.folder) or head.Head(0))
-            head.advance(self.folder, epoch)
+            _refuse_rollback(epoch, head.advance(self.folder, epoch))
         return epoch
 
     def _fill(self, fill: Callable[[Transaction], None] | None) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import (
     CheckConstraint,
     Column,
+    ColumnElement,
     Connection,
     ForeignKey,
     Integer,
@@ -136,14 +137,20 @@ def change(connection: Connection, table: Table, key: Mapping[str, Any], **value
     if row is None:
         raise LookupError(f"no row of {table.name}")
     new = dict(row) | values
-    where = and_(*(table.c[name] == value for name, value in key.items()))
-    connection.execute(update(table).where(where).values(**values, **{SEAL: sealed(table, new)}))
+    connection.execute(update(table).where(_is(table, key)).values(**values, **{SEAL: sealed(table, new)}))
+
+
+def put(connection: Connection, table: Table, key: Mapping[str, Any], **values: Any) -> None:
+    """Put a whole row in the place of the one that `key` (its primary key) names, or add it."""
+    whole = {column.name: None for column in table.columns} | dict(key) | values
+    row = whole | {SEAL: sealed(table, whole)}
+    if connection.execute(update(table).where(_is(table, key)).values(**row)).rowcount == 0:
+        connection.execute(insert(table), row)
 
 
 def find(connection: Connection, table: Table, key: Mapping[str, Any]) -> RowMapping | None:
     """The one row with these values, or None."""
-    where = and_(*(table.c[name] == value for name, value in key.items()))
-    return connection.execute(select(table).where(where)).mappings().one_or_none()
+    return connection.execute(select(table).where(_is(table, key))).mappings().one_or_none()
 
 
 def next_id(connection: Connection, table: Table) -> int:
@@ -157,3 +164,7 @@ def broken_seals(connection: Connection, table: Table) -> Iterator[str]:
     for row in connection.execute(select(table)).mappings():
         if sealed(table, dict(row)) != row[SEAL]:
             yield "/".join(str(row[column.name]) for column in table.primary_key)
+
+
+def _is(table: Table, key: Mapping[str, Any]) -> ColumnElement[bool]:
+    return and_(*(table.c[name] == value for name, value in key.items()))
