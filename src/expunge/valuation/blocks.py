@@ -1,0 +1,89 @@
+"""S-Shapley taken apart: one plain game over the shards, and one inside each shard.
+
+With m shards, U(all) - U(empty) is shared over the shards by their Shapley value in the game of shards, and the share
+of shard d over its owners. For owner i of d, with k = |d| and x_i = 1 where i is in the coalition,
+
+    SSV_i = Q_d / k + 1/(m k) * sum over b = 0..m-1, c = 1..k-1 of D_i(b, c),
+    D_i(b, c) = E[U | x_i = 1] - E[U | x_i = 0]    over b complete other shards and c of d's owners, all uniform,
+
+and Q_d itself has the same form with shards as players: Q_d = (U(all) - U(empty))/m + 1/m * sum over t of D_d(t).
+Both are a **block**: units of which c are chosen, beside b complete contexts. `docs/valuation.md` has the derivation.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
+from math import comb
+
+import numpy as np
+from jaxtyping import Bool
+
+from expunge.valuation.partition import Partition
+
+
+@dataclass(frozen=True)
+class Block:
+    """One plain game.
+
+    **Arguments:**
+
+    - `shard`: the shard inside which owners are chosen; None for the game of shards.
+    - `units`: the owners behind each thing that can be chosen (one owner, or all of a shard).
+    - `contexts`: the owners of each complete shard that may stand beside.
+    - `width`: columns of a coalition.
+    """
+
+    shard: int | None
+    units: tuple[tuple[int, ...], ...]
+    contexts: tuple[tuple[int, ...], ...]
+    width: int
+
+    def coalition(self, beside: Sequence[int], chosen: Sequence[int]) -> Bool[np.ndarray, " width"]:
+        """The coalition of some contexts and some units, named by their numbers."""
+        parts = chain((self.contexts[number] for number in beside), (self.units[number] for number in chosen))
+        row = np.zeros(self.width, dtype=np.bool_)
+        row[list(chain.from_iterable(parts))] = True
+        return row
+
+    def chosen(self, coalitions: Bool[np.ndarray, "coalitions width"]) -> Bool[np.ndarray, "coalitions units"]:
+        """Which units are in each coalition of this block."""
+        return coalitions[:, [unit[0] for unit in self.units]]
+
+    def beside(self, coalitions: Bool[np.ndarray, "coalitions width"]) -> Bool[np.ndarray, "coalitions contexts"]:
+        """Which contexts are in each coalition of this block."""
+        return coalitions[:, [context[0] for context in self.contexts]]
+
+    def population(self, b: int, c: int) -> int:
+        """Coalitions of `b` contexts and `c` units."""
+        return comb(len(self.contexts), b) * comb(len(self.units), c)
+
+
+@lru_cache(maxsize=4)
+def blocks(partition: Partition) -> tuple[Block, ...]:
+    """The game of shards, then the game inside each shard; those with a single unit have nothing to decide."""
+    shards, width = partition.shards, partition.width
+    outer = Block(None, shards, (), width)
+    inner = (
+        Block(number, tuple((owner,) for owner in shard), shards[:number] + shards[number + 1 :], width)
+        for number, shard in enumerate(shards)
+    )
+    return tuple(block for block in (outer, *inner) if len(block.units) > 1)
+
+
+def subset(rank: int, size: int, of: int) -> list[int]:
+    """Subset number `rank` of `size` out of 0..of-1, in lexicographic order.
+
+    >>> [subset(rank, 2, 3) for rank in range(3)]
+    [[0, 1], [0, 2], [1, 2]]
+    """
+    chosen, item = [], 0
+    while size:
+        following = comb(of - item - 1, size - 1)
+        if rank < following:
+            chosen.append(item)
+            size -= 1
+        else:
+            rank -= following
+        item += 1
+    return chosen

@@ -1,0 +1,104 @@
+"""The control variate of the adjusted estimator: a linear model of utility whose S-Shapley value is known."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+RIDGE = 1e-3
+"""Penalty, as a share of the mean squared feature."""
+
+COLUMNS = 1000
+"""Most coefficients of one model; a block with more units and contexts than this is left unadjusted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The samples of one block.
+
+    **Arguments:**
+
+    - `chosen`, `beside`: memberships of units and contexts, as 0 and 1.
+    - `b`, `c`: how many contexts and units; `group`: stratum, 0..groups-1; `fold`: of the stratum.
+    - `utility`; `weight`: of the sample in the variance of the estimator.
+    """
+
+    chosen: Float[np.ndarray, "samples units"]
+    beside: Float[np.ndarray, "samples contexts"]
+    b: Int[np.ndarray, " samples"]
+    c: Int[np.ndarray, " samples"]
+    group: Int[np.ndarray, " samples"]
+    fold: Int[np.ndarray, " samples"]
+    utility: Float[np.ndarray, " samples"]
+    weight: Float[np.ndarray, " samples"]
+
+
+def basis(
+    b: Float[np.ndarray, " samples"], c: Float[np.ndarray, " samples"], count: int
+) -> Float[np.ndarray, "samples {count}"]:
+    """How an owner's effect fades with those already there: the first of five products of 1/(b+1) and 1/c."""
+    shard, unit = 1 / (b + 1), 1 / c
+    return np.stack([np.ones_like(shard), shard, shard * unit, shard**2, shard**2 * unit], axis=1)[:, :count]
+
+
+def basis_count(units: int, contexts: int) -> int:
+    """Basis functions that keep the model within `COLUMNS` coefficients; 0 leaves the block unadjusted."""
+    return min(5, COLUMNS // (units + contexts))
+
+
+def residuals(
+    samples: Samples, folds: int
+) -> tuple[Float[np.ndarray, " samples"], Float[np.ndarray, "folds units bases"]]:
+    """Utilities minus the model, and each fold's effects of the units. Samples stand sorted by stratum.
+
+    The model is sum over units of theta_i (x_i - c/k) h(b, c), plus the same over contexts, without intercept: means
+    of strata cancel in the estimator. A sample is judged by the model fitted on the strata of the *other* folds, which
+    were drawn independently of its own: this keeps the estimator unbiased. Weighted ridge regression within strata.
+    """
+    units, contexts = samples.chosen.shape[1], samples.beside.shape[1]
+    count = basis_count(units, contexts)
+    effects = np.zeros((folds, units, count))
+    if not count or not len(samples.utility):
+        return samples.utility, effects
+    features = _features(samples, count)
+    left = samples.utility.copy()
+    root = np.sqrt(samples.weight)[:, None]
+    design, answer = root * _centred(features, samples.group), root * _centred(samples.utility[:, None], samples.group)
+    parts = [samples.fold == fold for fold in range(folds)]
+    grams = np.stack([design[part].T @ design[part] for part in parts])
+    answers = np.stack([design[part].T @ answer[part] for part in parts])
+    for fold, part in enumerate(parts):
+        theta = _solved(grams.sum(0) - grams[fold], answers.sum(0) - answers[fold])
+        left[part] -= features[part] @ theta
+        effects[fold] = theta.reshape(units + contexts, count)[:units]
+    return left, effects
+
+
+def _features(samples: Samples, count: int) -> Float[np.ndarray, "samples columns"]:
+    """Memberships less their mean, times each basis function."""
+    units, contexts = samples.chosen.shape[1], samples.beside.shape[1]
+    h = basis(samples.b.astype(np.float64), samples.c.astype(np.float64), count)
+    inner = samples.chosen - (samples.c / units)[:, None]
+    outer = samples.beside - (samples.b / max(contexts, 1))[:, None]
+    both = np.concatenate([inner, outer], axis=1)[:, :, None] * h[:, None, :]
+    return np.asarray(both.reshape(len(h), (units + contexts) * count))
+
+
+def _solved(
+    gram: Float[np.ndarray, "columns columns"], answer: Float[np.ndarray, "columns 1"]
+) -> Float[np.ndarray, " columns"]:
+    """Ridge coefficients; zero where there is nothing to learn from."""
+    scale = float(np.trace(gram)) / len(gram)
+    if scale <= 0:
+        return np.zeros(len(gram))
+    return np.asarray(np.linalg.solve(gram + RIDGE * scale * np.eye(len(gram)), answer)[:, 0])
+
+
+def _centred(
+    values: Float[np.ndarray, "samples columns"], group: Int[np.ndarray, " samples"]
+) -> Float[np.ndarray, "samples columns"]:
+    """Less the mean of the group; groups stand together."""
+    starts = np.flatnonzero(np.diff(group, prepend=-1))
+    sizes = np.diff(starts, append=len(group))
+    means = np.add.reduceat(values, starts, axis=0) / sizes[:, None]
+    return np.asarray(values - np.repeat(means, sizes, axis=0))
