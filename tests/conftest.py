@@ -8,9 +8,8 @@ import pytest
 from jaxtyping import install_import_hook
 
 # Before anything imports the package: every shape annotation in it is checked while the tests run.
-_hook = install_import_hook(
-    [f"expunge.{room}" for room in ("records", "networks", "training", "unlearning", "auditing")], "runtime_types.check"
-)
+ROOMS = ("records", "networks", "training", "unlearning", "auditing", "valuation")
+_hook = install_import_hook([f"expunge.{room}" for room in ROOMS], "runtime_types.check")
 
 from expunge.networks import MLP  # noqa: E402
 from expunge.records import Records, digits  # noqa: E402

@@ -100,6 +100,7 @@ CATALOGUE: Final[dict[str, tuple[type[ExpungeError], str]]] = {
     "bad-record": (ProgrammerError, "See the docstring of journey.worker.Steps for what each record must hold."),
     "bad-salt": (ProgrammerError, "A salt has 32 bytes, and a name keeps the salt that it was given."),
     "bad-shape": (ProgrammerError, "Features are [records, *shape], targets [records]."),
+    "bad-subject": (ProgrammerError, "An audit takes two distinct references or more, and parts that do not overlap."),
     "bad-utility": (ProgrammerError, "A game answers one finite number for each coalition."),
     "batch-of-one": (ProgrammerError, "Batch normalisation needs two records in every batch: raise batch_size."),
     "cannot-continue": (ProgrammerError, "Value the new partition; what is cached is not evaluated again."),
