@@ -176,11 +176,11 @@ def read() -> Callable[[str], Page]:
 
 
 OVERFITTED = Recipe(network=MLP((32,)), optimiser=SGD(lr=0.1), epochs=60, batch_size=16)
-SHARDED = Recipe(network=MLP((32,)), optimiser=SGD(lr=0.1), epochs=30, batch_size=16, sharding=Sharding(4, 2))
+SHARDED = Recipe(network=MLP((32,)), optimiser=SGD(lr=0.1), epochs=20, batch_size=16, sharding=Sharding(4, 2))
 
 
 def audited(subject: Subject, shadows: int) -> dict[str, Any]:
-    audits = (Accuracy(), Divergence(), ConfidenceMIA(), LiRA(shadows), RMIA(shadows), RelearningTime(looks=5))
+    audits = (Accuracy(), Divergence(), ConfidenceMIA(), LiRA(shadows), RMIA(shadows), RelearningTime(looks=3))
     return audit(subject, audits).to_json()
 
 
@@ -261,7 +261,7 @@ def tell(folder: Path, records: Records, owner: str, recipe: Recipe, method: Met
         gone,
         left.train,
         left.test,
-        retrain_references(recipe, left.train),
+        retrain_references(recipe, left.train, 3),
     )
     found = audited(subject, shadows)
     salts = [bytes([7]) + n.to_bytes(31, "big") for n in range(len(records))]

@@ -100,6 +100,8 @@ def test_cells():
     assert cell("<b>") == "&lt;b&gt;"
     assert cell(True) == '<data value="1">yes</data>'
     assert cell(12345) == '<data value="12345">12,345</data>'
-    assert "0.25" in cell(Measured(0.25, 0.2, 0.3))
+    assert cell(Measured(0.25, 0.25, 0.25)) == '<data value="0.25">0.250</data>'
+    assert "[" in cell(Measured(0.25, 0.2, 0.3))
+    assert cell(Range(0.5, 0.5)) == '<data value="0.5">0.500</data>'
     assert cell(Range(0.5, 0.75)) == '<data value="0.5">0.50</data> to <data value="0.75">0.75</data>'
     assert "–" in cell(None)

@@ -111,6 +111,25 @@ def test_verdicts_are_words(html: str, read):
     )
 
 
+@pytest.mark.parametrize(
+    ("interval", "target", "crosses"),
+    [([4.0, 9.0], ">= 5", True), ([5.5, 9.0], ">= 5", False), ([1.0, 4.0], "<= 5", False), ([4.0, 6.0], "5", False),
+     ([4.0, 9.0], None, False), (None, ">= 5", False), ([4.0, 9.0], "in words", False)],
+)  # fmt: skip
+def test_a_verdict_that_chance_may_have_made_says_so(results: dict, read, interval, target, crosses: bool):
+    value = 6.0 if interval is None else sum(interval) / 2
+    claim = {
+        "name": "c",
+        "value": value,
+        "interval": interval,
+        "target": target,
+        "holds": target and value >= 5,
+        "why": "",
+    }
+    words = read(study_report({**results, "claims": [claim]}, [])).words
+    assert ("the interval crosses the mark" in words) == crosses
+
+
 def test_no_number_has_a_long_tail(html: str, read):
     assert not re.search(r"\d\.\d{6,}", read(html).words)
 

@@ -21,8 +21,6 @@ CLAIMS: Final = {
 }
 """What each kind of claim means, in one sentence."""
 
-DIGEST_LETTERS: Final = 64
-
 
 def deletion_report(story: DeletionStory) -> str:
     """One self-contained page; the same story gives the same bytes.
@@ -43,6 +41,7 @@ def deletion_report(story: DeletionStory) -> str:
         deadline=_deadline(receipt["request"]),
         readings=readings,
         findings=shown_findings(readings),
+        primary=next((found for found in readings if audit and found.name == audit["primary"]), None),
         powerful=sum(found.has_power for found in readings),
         membership=membership_bars(readings),
         curves=[] if audit is None else shown_curves(audit),

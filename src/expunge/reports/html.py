@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from markupsafe import Markup
 
 from expunge.reports.drawing import DARK, LIGHT, PAPER, Drawing, Table
-from expunge.reports.numbers import Unit, cell, marked, printable, with_interval
+from expunge.reports.numbers import Unit, cell, marked, printable
 
 if TYPE_CHECKING:
     import jinja2
@@ -48,7 +48,6 @@ def _environment() -> "jinja2.Environment":
     )
     made.filters.update(
         number=lambda value, unit="plain", spread=None: marked(value, Unit(unit), spread),
-        measured=lambda value, unit="plain": with_interval(value, Unit(unit)),
         cell=lambda value, unit="plain": cell(value, Unit(unit)),
         digest=digest,
         capitalize_first=lambda text: text[:1].upper() + text[1:],

@@ -120,10 +120,10 @@ def marked(value: float, unit: Unit = Unit.PLAIN, spread: float | None = None) -
 
 
 def with_interval(measured: Measured, unit: Unit = Unit.PLAIN) -> Markup:
-    """The value, and its interval in brackets where there is one."""
-    if measured.interval is None:
+    """The value, and its interval in brackets where there is one that is not a point."""
+    low, high = measured.interval or (measured.value, measured.value)
+    if low == high:
         return marked(measured.value, unit)
-    low, high = measured.interval
     spread = high - low
     value, ends = marked(measured.value, unit, spread), [marked(end, unit, spread) for end in (low, high)]
     return Markup('{} <span class="interval">[{}, {}]</span>').format(value, *ends)

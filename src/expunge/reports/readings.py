@@ -35,18 +35,26 @@ MEANINGS: Final = {
     "KL from retrained on test": "how far the predictions on the test set are from a retrained model's",
     "relearning time": "work until the forget set is known as well as before",
 }
+"""What well-known readings are, in a few words; others stand by their name."""
 
-_UNITS: Final = {"points": Unit.POINTS, "gradient evaluations": Unit.COUNT}
+GUESSING: Final = 0.5
+"""The area under the ROC of a test that guesses."""
+
+_UNITS: Final = {"share": Unit.SHARE, "points": Unit.POINTS, "gradient evaluations": Unit.COUNT}
 
 
 @dataclass(frozen=True)
 class ShownReading:
-    """One reading: its numbers, the picture of them, and what it says."""
+    """One reading: its numbers, the picture of them, and what it says.
+
+    **Arguments:** `is_area`: an area under an ROC, for which one half is guessing; the others as the audit has them.
+    """
 
     name: str
     meaning: str
     unit: Unit
     unit_words: str
+    is_area: bool
     before: Measured | None
     after: Measured | None
     references: Range | None
@@ -58,11 +66,6 @@ class ShownReading:
     note: str
     picture: Markup
 
-    @property
-    def is_area(self) -> bool:
-        """Whether it is an area under an ROC, for which 0.5 is guessing."""
-        return self.name.endswith("AUC")
-
 
 def shown_readings(audit: Mapping[str, Any]) -> list[ShownReading]:
     """The readings in the audit's order."""
@@ -73,12 +76,14 @@ def _shown(found: Mapping[str, Any]) -> ShownReading:
     before, after = estimate(found["before"]), estimate(found["after"])
     references = [one for one in map(estimate, found["references"]) if one is not None]
     floor = None if found["floor"] is None else Range(*found["floor"])
-    unit = _unit(found["name"], found["unit"])
+    is_area = found["unit"] == "share" and found["no_signal"] == GUESSING
+    unit = Unit.PLAIN if is_area else _UNITS.get(found["unit"], Unit.PLAIN)
     return ShownReading(
         name=found["name"],
         meaning=MEANINGS.get(found["name"], ""),
         unit=unit,
-        unit_words=found["unit"] if unit in (Unit.PLAIN, Unit.POINTS, Unit.COUNT) and found["unit"] != "share" else "",
+        unit_words="" if found["unit"] == "share" else found["unit"],
+        is_area=is_area,
         before=before,
         after=after,
         references=_spread([one.value for one in references], floor),
@@ -98,12 +103,6 @@ def estimate(plain: Mapping[str, Any]) -> Measured | None:
     if value is None:
         return None
     return Measured(value) if low is None or low == high else Measured(value, low, high)
-
-
-def _unit(name: str, words: str) -> Unit:
-    if words == "share":
-        return Unit.PLAIN if name.endswith("AUC") else Unit.SHARE
-    return _UNITS.get(words, Unit.PLAIN)
 
 
 def _spread(values: Sequence[float], floor: Range | None) -> Range | None:
@@ -144,7 +143,7 @@ def membership_bars(readings: Sequence[ShownReading]) -> Drawing | None:
         "How well membership tests find the forget set",
         [Group(each.name, _pair(each), _ends(each.floor)) for each in found],
         Axis("Area under the ROC curve (AUC)", low=0, high=1.02),
-        mark=0.5,
+        mark=GUESSING,
         band="Retrained (noise floor)",
     )
 

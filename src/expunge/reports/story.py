@@ -9,8 +9,20 @@ import expunge_verify
 from expunge.errors import ProgrammerError
 from expunge.ledger import bundle as bundles
 
-_READING: Final = ("name", "unit", "before", "after", "references", "floor", "has_power", "finding", "words", "note")
-_AUDIT: Final = ("summary", "audits", "readings", "curves", "references", "seed", "seconds", "degraded")
+_READING: Final = (
+    "name",
+    "unit",
+    "before",
+    "after",
+    "references",
+    "floor",
+    "has_power",
+    "finding",
+    "words",
+    "note",
+    "no_signal",
+)
+_AUDIT: Final = ("summary", "primary", "audits", "readings", "curves", "references", "seed", "seconds", "degraded")
 
 
 @dataclass(frozen=True)

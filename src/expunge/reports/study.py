@@ -11,7 +11,7 @@ from expunge.errors import ProgrammerError
 from expunge.reports.drawing import Drawing, Table
 from expunge.reports.html import page
 from expunge.reports.numbers import Cell, Measured, Unit
-from expunge.reports.sparks import bullet, strip, target_words
+from expunge.reports.sparks import bullet, mark, strip, target_words
 
 KEYS: Final = ("study", "version", "platform", "data", "scale", "seeds", "seconds", "rows", "claims")
 """What `results.json` holds."""
@@ -41,6 +41,7 @@ class _Claim:
     verdict: str
     words: str
     why: str
+    caveat: str
     picture: Markup
 
 
@@ -71,7 +72,16 @@ def _claim(claim: Mapping[str, Any]) -> _Claim:
     interval = claim.get("interval") or (None, None)
     measured = None if value is None else Measured(float(value), *interval)
     picture = Markup("") if measured is None else bullet(measured.value, measured.interval, target)
-    return _Claim(claim["name"], measured, target_words(target), verdict, words, claim.get("why") or "", picture)
+    why, caveat = claim.get("why") or "", "the interval crosses the mark" if _crosses(measured, target) else ""
+    return _Claim(claim["name"], measured, target_words(target), verdict, words, why, caveat, picture)
+
+
+def _crosses(measured: Measured | None, target: str | None) -> bool:
+    """Whether the value is on one side of the mark and its interval on both: the verdict may then be chance."""
+    goal = mark(target)
+    if measured is None or measured.interval is None or goal is None or goal[0] == "=":
+        return False
+    return measured.interval[0] < goal[1] < measured.interval[1]
 
 
 def _verdict(value: object, holds: bool | None) -> tuple[str, str]:
