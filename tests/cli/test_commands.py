@@ -54,7 +54,7 @@ def test_a_request_ends_in_a_receipt_that_verifies(closed: dict, capsys: pytest.
     assert closed["cost"]["times_cheaper"] > 2
     status, report, _ = run(capsys, "verify", closed["bundle"], "--model", closed["model_file"])
     assert status == 0
-    assert report["verified"] is True
+    assert report["holds"] is True
     assert Path(closed["report"]).read_text("utf-8").startswith("<!")
 
 

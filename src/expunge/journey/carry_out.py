@@ -125,7 +125,17 @@ def audited(
     )
     chosen, notes = audits_for(recipe, retained, shadows)
     report = audit(subject, chosen)
-    return {**report.to_json(), "degraded": [*report.degraded, *view.notes, *notes]}
+    found: dict[str, Any] = _readable({**report.to_json(), "degraded": [*report.degraded, *view.notes, *notes]})
+    return found
+
+
+def _readable(value: Any) -> Any:
+    """Seeds have 63 bits and JSON numbers 53: larger integers are kept as text."""
+    if isinstance(value, dict):
+        return {key: _readable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_readable(item) for item in value]
+    return str(value) if isinstance(value, int) and abs(value) > 2**53 else value
 
 
 @dataclass(frozen=True, eq=False)

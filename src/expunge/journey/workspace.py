@@ -12,10 +12,11 @@ from expunge.journey.artifacts import TRAINING, WORKSPACE, StoredCheckpoints
 from expunge.journey.tables import MIGRATIONS
 from expunge.ledger import log, objects, salts, tiles
 from expunge.ledger.store import Store, Transaction
-from expunge.networks import initialise
+from expunge.networks import initialise, needs_two_records
 from expunge.progress import Progress
 from expunge.records import DataTree, Records, commitments, new_salts
-from expunge.training import Model, Recipe, Trained, train
+from expunge.training import Model, Recipe, Trained, courses, train
+from expunge.training.courses import check_batches
 
 SNAPSHOT_STEPS: Final = 1000
 """Optimiser steps between snapshots inside a stage: seconds of work that a kill can cost."""
@@ -171,6 +172,9 @@ def _try_network(recipe: Recipe, records: Records) -> None:
             outputs = module(records.features[:1])
     except RuntimeError as error:
         raise ProgrammerError("bad-shape", f"the network refuses the records: {str(error).splitlines()[0]}") from None
+    for course in courses(recipe, records.train):
+        for stage in course.stages:
+            check_batches(stage, recipe.batch_size, two_needed=needs_two_records(module))
     if tuple(outputs.shape) != (1, max(records.classes, 1)):
         raise ProgrammerError("bad-shape", f"the network puts out {list(outputs.shape)}, not [1, {records.classes}]")
 
