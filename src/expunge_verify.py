@@ -105,7 +105,7 @@ def _integer(text: str) -> int | float:
         return int(text)
     from decimal import Decimal  # rare: a double of 2**53 and more stands in canonical JSON without an exponent
 
-    if len(text) <= 22 and f"{Decimal(repr(float(text))):.0f}" == text:
+    if len(text) <= 310 and f"{Decimal(repr(float(text))):.0f}" == text:
         return float(text)
     raise Refused("json-refused", "an integer that a double cannot hold")
 
@@ -321,8 +321,8 @@ CLAIMS: Final = ("exact", "certified", "empirical")
 
 
 def matches(pattern: str) -> Callable[[Any], bool]:
-    """Whether a value is a string of exactly this pattern."""
-    compiled = re.compile(pattern)
+    """Whether a value is a string of exactly this pattern; digits are ASCII digits."""
+    compiled = re.compile(pattern, re.ASCII)
     return lambda value: isinstance(value, str) and compiled.fullmatch(value) is not None
 
 
@@ -572,20 +572,20 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
-    """Every check by name, in order; `receipt` is the statement's predicate where the signature holds, else `None`."""
+    """Every check by name, in order; `receipt` is the predicate, `None` unless it is signed and complete."""
 
     checks: tuple[Check, ...]
     receipt: Mapping[str, Any] | None
 
     @property
     def holds(self) -> bool:
-        """Whether no check failed."""
-        return all(check.holds is not False for check in self.checks)
+        """Whether every check holds that was asked for."""
+        return self.exit_status == 0
 
     @property
     def exit_status(self) -> int:
         """0 when all that was asked for holds, else the status of the first check that failed."""
-        return next((CODES[check.code][0] for check in self.checks if check.holds is False), 0)
+        return next((CODES[check.code][0] for check in self.checks if CODES[check.code][0]), 0)
 
     def to_json(self) -> dict[str, Any]:
         """Plain form, for `--json`."""
@@ -613,12 +613,13 @@ class _Evidence:
     def __init__(self, bundle: Bundle, model: Path | None, key: str | None, kept: str | None) -> None:
         self.bundle, self.model, self.key, self.kept = bundle, model, key, kept
         self.statement: Any = None
+        self.sound = False
 
     def signature(self) -> str:
         starts = check_rotations(self.bundle.keys, self.bundle.rotations)
         signer = [key for key, start in zip(self.bundle.keys, starts, strict=True) if start <= self.bundle.index][-1]
         payload = open_envelope(self.bundle.envelope, STATEMENT_TYPE, (signer,))
-        self.statement = loads(payload)  # parsed only now that the signature holds
+        self.statement, self.sound = loads(payload), True  # parsed only now that the signature holds
         return f"Ed25519 by key {key_id(signer)}"
 
     def key_trusted(self) -> str:
@@ -665,7 +666,7 @@ class _Evidence:
         return f"{len(left_out(self._signed()))} named"
 
     def _signed(self) -> Any:
-        if self.statement is None:
+        if not self.sound:
             raise Refused("not-reached", "the signature does not hold")
         return self.statement
 
@@ -736,7 +737,8 @@ def main(words: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(words)
     report = _run(asked.bundle, asked.model, asked.key, asked.checkpoint)
     lines = [json.dumps(report.to_json(), indent=2)] if asked.json else report.lines()
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    coding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write("".join(f"{line}\n" for line in lines).encode(coding, "backslashreplace").decode(coding))
     return report.exit_status
 
 
@@ -747,7 +749,7 @@ def _run(bundle: Path, model: Path | None, key: str | None, checkpoint: Path | N
         kept = None if checkpoint is None else _read(checkpoint).decode(errors="replace")
         return verify(data, model, trusted, kept)
     except OSError as error:
-        return Report((Check("files", False, "file-unreadable", f"{error.strerror}: {error.filename}"),), None)
+        return Report((Check("files", False, "file-unreadable", f"{error.strerror}: {error.filename!a}"),), None)
 
 
 def _read(path: Path) -> bytes:

@@ -1,5 +1,6 @@
 """The bundle: one file, one spelling."""
 
+import base64
 import json
 from typing import Any
 
@@ -63,6 +64,16 @@ def variants(plain: dict[str, Any]) -> list[dict[str, Any]]:
         {**plain, "envelope": {**plain["envelope"], "signatures": [{"sig": "", "keyid": ""}]}},
         {**plain, "consistency": {}},
     ]
+
+
+def test_no_secret_travels(desk: Any) -> None:
+    desk.file(2)
+    old = desk.rotate()
+    desk.file(1)
+    data = desk.bundle(0) + desk.bundle(2) + "".join(desk.notes).encode()
+    for key in (old, desk.key):
+        secret = key._secret
+        assert not any(form in data for form in (secret, secret.hex().encode(), base64.b64encode(secret)[:40]))
 
 
 def test_every_wrong_form_is_refused(desk: Any) -> None:

@@ -117,6 +117,7 @@ def beyond_schema(statement: Any) -> bool:
         ("audit", (receipts.Figure("UA", 1.0, (2.0, 1.0)),), "interval"),
         ("request", receipts.Request("a b", *["2026-01-01T00:00:00Z"] * 3, "r"), "request.id"),
         ("request", receipts.Request("a", *["2026-13-01T00:00:00Z"] * 3, "r"), "request"),
+        ("request", receipts.Request("a", *["20\u0662\u0666-01-01T00:00:00Z"] * 3, "r"), "request"),
         ("platform", {"line": "a\nb"}, "platform"),
         ("cost", receipts.Cost(-1.0, 1, 1, 1), "cost.seconds"),
         ("cost", receipts.Cost(1.0, True, 1, 1), "cost.gradient"),

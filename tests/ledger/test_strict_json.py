@@ -20,6 +20,7 @@ REFUSED = {
     "overflow": b"[1e400]",
     "underflow": b"[1e-400]",
     "integer that no double holds": b"[9007199254740993]",
+    "integer that a double spells otherwise": b"[295147905179352825856]",
     "endless number": b"[" + b"9" * 5000 + b"]",
     "endless fraction": b"[0." + b"1" * 5000 + b"]",
     "duplicate key": b'{"a":1,"a":1}',
@@ -58,6 +59,8 @@ def test_the_caps_are_where_they_are_said_to_be() -> None:
     ("data", "value"),
     [
         (b"100000000000000000000", 1e20),
+        (b"295147905179352830000", 2.0**68),
+        (b"-1" + b"0" * 300, -1e300),
         (b"9007199254740991", 2**53 - 1),
         (b"9007199254740992", 2.0**53),
         (b"-0", 0),

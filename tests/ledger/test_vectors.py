@@ -18,6 +18,9 @@ I_ACCEPTED = {"i_number_too_big_pos_int.json"}
 
 
 def found(folder: Path, pattern: str) -> list[Path]:
+    kind = pattern.split("/")[0]
+    if not (folder / kind).is_dir():
+        pytest.skip(f"there are no {kind} vectors in this folder")
     paths = sorted(folder.glob(pattern))
     assert paths, f"no {pattern} among the vectors"
     return paths
@@ -47,14 +50,14 @@ def test_every_consistency_proof_gets_its_verdict(vectors_folder: Path) -> None:
         assert verdict is not case["wantErr"], path
 
 
-def test_a_proof_that_holds_is_the_one_we_would_make(vectors_folder: Path) -> None:
-    """The right proofs are over the tree of RFC 6962's own test leaves: ours are the same bytes."""
-    for path in found(vectors_folder, "merkle/testdata/consistency/*/happy-path.json"):
+def test_a_proof_that_holds_is_as_long_as_ours(vectors_folder: Path) -> None:
+    """As many hashes as ours; the bytes are compared with the RFC's definitions in `test_merkle`."""
+    for path in found(vectors_folder, "merkle/testdata/*/**/*.json"):
         case = json.loads(path.read_bytes())
-        assert len(merkle.consistency_spans(case["size1"], case["size2"])) == len(case["proof"] or []), path
-    for path in found(vectors_folder, "merkle/testdata/inclusion/*/happy-path.json"):
-        case = json.loads(path.read_bytes())
-        assert len(merkle.inclusion_spans(case["leafIdx"], case["treeSize"])) == len(case["proof"] or []), path
+        if not case["wantErr"] and "size1" in case:
+            assert len(merkle.consistency_spans(case["size1"], case["size2"])) == len(case["proof"] or []), path
+        elif not case["wantErr"]:
+            assert len(merkle.inclusion_spans(case["leafIdx"], case["treeSize"])) == len(case["proof"] or []), path
 
 
 def test_every_ed25519_signature_gets_its_verdict(vectors_folder: Path) -> None:
@@ -64,7 +67,7 @@ def test_every_ed25519_signature_gets_its_verdict(vectors_folder: Path) -> None:
             for case in group["tests"]:
                 signature, message = bytes.fromhex(case["sig"]), bytes.fromhex(case["msg"])
                 verdict = expunge_verify.signature_holds(public, signature, message)
-                assert verdict is (case["result"] == "valid"), case["tcId"]
+                assert verdict is (case["result"] == "valid") or case["result"] == "acceptable", case["tcId"]
 
 
 def test_every_canonicalization_pair_agrees(vectors_folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -74,6 +75,17 @@ def test_a_missing_file_is_one_line_and_status_20(files: dict[str, Path], tmp_pa
     assert "Traceback" not in done.stdout + done.stderr
     folder = run(tmp_path) if flag == "bundle" else run(files["r.bundle.json"], flag, tmp_path)
     assert folder.returncode == 20
+
+
+def test_any_terminal_and_any_file_name_will_do(files: dict[str, Path], tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"caf\xe9\n\x1b[2J")
+    odd.write_bytes(files["r.bundle.json"].read_bytes()[:-1])
+    for path, status in ((odd, 40), (tmp_path / os.fsdecode(b"\xff"), 20)):
+        for coding in ("ascii", "utf-8"):
+            line = [sys.executable, "-m", "expunge_verify", path]
+            done = subprocess.run(line, capture_output=True, env=os.environ | {"PYTHONIOENCODING": coding})
+            assert (done.returncode, done.stderr) == (status, b"")
+            assert b"\x1b" not in done.stdout
 
 
 def test_it_imports_cryptography_and_the_standard_library_only() -> None:
