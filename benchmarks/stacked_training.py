@@ -2,8 +2,8 @@
 
     python benchmarks/stacked_training.py [--networks 64] [--repeats 5] [--json]
 
-For each shape, in turn and in one run: a plain PyTorch loop (nn.Module, autograd, torch.optim.SGD with its defaults, two
-threads), torch.func (vmap over functional_call and grad), our stacks on one thread, and our stacks in two processes.
+For each shape, in turn and in one run: a plain PyTorch loop (nn.Module, autograd, torch.optim.SGD with its defaults,
+two threads), torch.func (vmap over functional_call and grad), our stacks on one thread, and in two processes.
 Same data, seeds, initial weights and batches. Ratios are of wall seconds, medians over the repeats.
 """
 

@@ -220,8 +220,8 @@ def mnist(tmp_path: Path) -> Path:
     folder = tmp_path / "mnist"
     folder.mkdir()
     (folder / "train-images-idx3-ubyte").write_bytes(idx_bytes(IMAGES[:20]))
-    (folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx_bytes(LABELS[:20])))
-    (folder / "t10k-images.idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(IMAGES[20:])))
+    (folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx_bytes(LABELS[:20]), mtime=0))
+    (folder / "t10k-images.idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(IMAGES[20:]), mtime=0))
     (folder / "t10k-labels.idx1-ubyte").write_bytes(idx_bytes(LABELS[20:]))
     return folder
 
@@ -261,10 +261,10 @@ def test_idx_types(code: int, kind: str, tmp_path: Path):
         ("train-images-idx3-ubyte", b"\0\0\x07\x03" + b"\0" * 12, "bad-data"),
         ("train-images-idx3-ubyte", b"\0\0\x08\xff" + b"\0" * 12, "bad-data"),
         ("train-images-idx3-ubyte", struct.pack(">HBB3I", 0, 8, 3, 2**31, 2**31, 2**31), "archive-bomb"),
-        ("train-images-idx3-ubyte", gzip.compress(idx_bytes(IMAGES[:20]))[:-9], "bad-data"),
+        ("train-images-idx3-ubyte", gzip.compress(idx_bytes(IMAGES[:20]), mtime=0)[:-9], "bad-data"),
         ("train-images-idx3-ubyte", b"\x1f\x8b" + b"garbage", "bad-data"),
-        ("train-images-idx3-ubyte", gzip.compress(struct.pack(">HBB3I", 0, 8, 3, 10**6, 28, 28)), "archive-bomb"),
-        ("train-labels-idx1-ubyte.gz", gzip.compress(idx_bytes(LABELS[:19])), "bad-data"),
+        ("train-images-idx3-ubyte", gzip.compress(struct.pack(">HBB3I", 0, 8, 3, 10**6, 28, 28), mtime=0), "archive-bomb"),
+        ("train-labels-idx1-ubyte.gz", gzip.compress(idx_bytes(LABELS[:19]), mtime=0), "bad-data"),
         ("train-labels-idx1-ubyte.gz", None, "no-such-file"),
         ("train-images-idx3-ubyte", None, "bad-data"),
     ],
