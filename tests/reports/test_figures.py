@@ -202,10 +202,14 @@ def test_table_of_an_roc_against_ranks_and_counting():
         assert found == (members >= min(cuts)).mean()
 
 
-def test_an_roc_says_nothing_below_its_resolution():
-    drawing = roc("t", [Series("a", [0, 0.05, 1], [0, 0.5, 1])])
-    assert drawing.table.rows[0][2:5] == (None, None, 0.5)
-    assert "too few non-members" in drawing.table.note
+def test_an_roc_names_its_resolution_and_reads_below_it_where_none_is_accused():
+    drawing = roc(
+        "t", [Series("a", [0, 0, 0.05, 0.05, 1], [0, 0.2, 0.2, 0.5, 1]), Series("b", [0, 0.1, 1], [0, 0.1, 1])]
+    )
+    assert drawing.table.rows[0][2:5] == (0.2, 0.2, 0.5)
+    assert drawing.table.rows[1][2:6] == (0, 0, 0, 0.1)
+    assert "steps of 5\u202f% FPR" in drawing.table.note
+    assert roc("t", [Series("a", [0, 0.001, 1], [0, 0.5, 1])]).table.note == ""
 
 
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=60))

@@ -29,6 +29,8 @@ def read(text: str) -> float:
         (0.873421, Unit.PLAIN, 0.2, "0.87"),
         (0.873421, Unit.PLAIN, 0.002, "0.8734"),
         (12.3456, Unit.PLAIN, None, "12.3"),
+        (8.1e-5, Unit.PLAIN, 0.042, "0.000"),
+        (8.1e-5, Unit.PLAIN, 0.0004, "8.1\u202f×\u202f10⁻⁵"),
         (-3.0, Unit.PLAIN, None, "−3"),
         (-0.00004, Unit.POINTS, None, "0.0"),
         (0.0, Unit.PLAIN, None, "0"),

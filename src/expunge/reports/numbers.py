@@ -70,6 +70,11 @@ class Measured:
         """Both ends, or `None`."""
         return None if self.low is None or self.high is None else (self.low, self.high)
 
+    @property
+    def spread(self) -> float | None:
+        """Width of the interval, or `None`."""
+        return None if self.low is None or self.high is None else self.high - self.low
+
 
 @dataclass(frozen=True)
 class Range:
@@ -170,7 +175,7 @@ def _plain(value: float, spread: float | None) -> str:
     size = abs(value)
     if value == int(value) and size < 1000 and not spread:
         return f"{int(value)}"
-    if size >= 1e6 or 0 < size < 1e-3:
+    if size >= 1e6 or 0 < max(size, spread or 0) < 1e-3:
         return _powers(value)
     digits = 0 if size == 0 else 2 - math.floor(math.log10(size))
     return f"{value:,.{_decimals(spread, max(0, digits))}f}"

@@ -72,12 +72,13 @@ def _middle(values: Sequence[float]) -> Measured:
 
 def roc(curves: Sequence[Series]) -> Table:
     """True-positive rates at fixed false-positive rates, and the area under each curve."""
-    columns = ("Model", "AUC", *(f"TPR at {_short(rate)} FPR" for rate in FALSE_POSITIVE_RATES))
+    columns = ("Model", "AUC", *(f"TPR at FPR ≤ {_short(rate)}" for rate in FALSE_POSITIVE_RATES))
     rows: list[tuple[Cell, ...]] = []
     for each in curves:
         rows.append((each.label, area(each), *(_reading(each, rate) for rate in FALSE_POSITIVE_RATES)))
-    blind = any(content is None for row in rows for content in row)
-    note = "No figure where there are too few non-members to see so low a rate." if blind else ""
+    finest = min((x for each in curves for x in each.x if x > 0), default=1.0)
+    coarse = f"So few others make steps of {_short(round(finest, 4))} FPR: lower rates are read where none is accused."
+    note = coarse if finest > FALSE_POSITIVE_RATES[0] else ""
     return Table(columns, tuple(rows), (Unit.PLAIN, Unit.PLAIN, *[Unit.SHARE] * len(FALSE_POSITIVE_RATES)), note)
 
 
@@ -113,10 +114,9 @@ def _thinned(count: int) -> list[int]:
     return [round(number * (count - 1) / (POINTS - 1)) for number in range(POINTS)]
 
 
-def _reading(curve: Series, rate: float) -> float | None:
-    """The highest true-positive rate at a false-positive rate of at most `rate`; `None` below the resolution."""
-    finest = min((value for value in curve.x if value > 0), default=1.0)
-    return None if finest > rate + 1e-12 else curve.y[bisect_right(curve.x, rate + 1e-12) - 1]
+def _reading(curve: Series, rate: float) -> float:
+    """The highest true-positive rate at a corner of the curve whose false-positive rate is at most `rate`."""
+    return curve.y[max(0, bisect_right(curve.x, rate + 1e-12) - 1)]
 
 
 def _short(share: float) -> str:
