@@ -12,11 +12,11 @@ from expunge.unlearning import Sharded, prepare
 def test_counts_what_the_method_would_run(few: Records, sharded_model: Trained, sharded_recipe: Recipe):
     """The study's vectorised count against the plan of the method itself."""
     owners, sizes = np.unique(np.array(few.train.owners), return_counts=True)
-    names = [str(owner) for owner in owners]
-    for number, owner in enumerate(names[:12]):
-        forecast = Sharded().plan(prepare(sharded_model, few, few.owned_by(owner)))
+    places = np.array([sharded_recipe.sharding.place(str(owner)) for owner in owners])
+    for number, owner in enumerate(owners[:12]):
+        forecast = Sharded().plan(prepare(sharded_model, few, few.owned_by(str(owner))))
         expected = forecast.gradient_evaluations / forecast.retraining_evaluations
-        assert deletion_share(sharded_recipe, sharded_recipe.sharding, names, sizes, number) == pytest.approx(expected)
+        assert deletion_share(sharded_recipe, places, sizes, number) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("shards", "slices"), [(4, 1), (8, 4)])

@@ -19,7 +19,7 @@ from expunge.unlearning import Retrain, Sharded, unlearn
 
 SHARDS = {"small": (1, 4, 8), "full": (1, 2, 4, 8, 16, 32)}
 SLICES = {"small": (1, 4), "full": (1, 2, 4, 8)}
-ASSIGNMENTS = {"small": 200, "full": 2000}
+ASSIGNMENTS = {"small": 2000, "full": 10000}
 
 
 @dataclass(frozen=True)
@@ -92,31 +92,34 @@ def simulate(recipe: Recipe, records: Records, assignments: int, seed: int) -> l
     """Cost shares of deleting one random owner each, every time under a fresh assignment to shards and slices.
 
     Counts the steps that the trainer would run, rounding included, over the real owners and their record counts; the
-    share is of retraining on the others.
+    share is of retraining on the others. Places are drawn as the keyed hash draws them: uniform and independent.
     """
     generator = numpy_generator(seed, "study/sharding/simulation")
-    owners, sizes = np.unique(np.array(records.owners), return_counts=True)
+    sizes = np.unique(np.array(records.owners), return_counts=True)[1]
+    sharding = _sharding(recipe)
     shares = []
     for _ in range(assignments):
-        sharding = replace(_sharding(recipe), salt_seed=int(generator.integers(2**31)))
-        gone = int(generator.integers(len(owners)))
-        shares.append(deletion_share(recipe, sharding, [str(owner) for owner in owners], sizes, gone))
+        places = generator.integers([sharding.shards, sharding.slices], size=(len(sizes), 2))
+        shares.append(deletion_share(recipe, places, sizes, int(generator.integers(len(sizes)))))
     return shares
 
 
 def deletion_share(
-    recipe: Recipe, sharding: Sharding, owners: Sequence[str], sizes: Int[np.ndarray, " owners"], gone: int
+    recipe: Recipe, places: Int[np.ndarray, "owners 2"], sizes: Int[np.ndarray, " owners"], gone: int
 ) -> float:
-    """Gradient evaluations that deleting owner number `gone` takes, over those of retraining on the others."""
-    places = np.array([sharding.place(owner) for owner in owners])
-    left = np.where(np.arange(len(owners)) == gone, 0, sizes)
-    held = np.zeros((sharding.shards, sharding.slices))
-    np.add.at(held, (places[:, 0], places[:, 1]), left)
+    """Gradient evaluations that deleting owner number `gone` takes, over those of retraining on the others.
+
+    **Arguments:** `places`: shard and slice of each owner; `sizes`: training records of each.
+    """
+    sharding = _sharding(recipe)
+    left = np.where(np.arange(len(sizes)) == gone, 0, sizes)
+    cells = places[:, 0] * sharding.slices + places[:, 1]
+    held = np.bincount(cells, left, sharding.shards * sharding.slices).reshape(sharding.shards, sharding.slices)
     seen = held.cumsum(1)
     width = np.minimum(recipe.batch_size, np.maximum(seen, 1))
     evaluations = np.ceil(sharding.slice_epochs(recipe.epochs) * seen / width) * width
     shard, first = places[gone]
-    return float(evaluations[shard, first:].sum() / evaluations.sum())
+    return float(evaluations[shard, first:].sum() / max(evaluations.sum(), 1))
 
 
 def _sharding(recipe: Recipe) -> Sharding:
