@@ -1,24 +1,27 @@
 """Measurements that try to find the forget set in a model: one file per audit, one front door."""
 
 from expunge.auditing.accuracy import Accuracy
-from expunge.auditing.audit import Audit, Curve, Finding, Findings, Reading, Subject
+from expunge.auditing.audit import Audit, Description, Findings, Subject, retrain_references
 from expunge.auditing.confidence_mia import ConfidenceMIA
 from expunge.auditing.divergence import Divergence
-from expunge.auditing.front_door import DEFAULT, AuditReport, audit, retrain_references
+from expunge.auditing.front_door import DEFAULT, PRIMARY, AuditReport, audit
 from expunge.auditing.intervals import Estimate
 from expunge.auditing.lira import LiRA
+from expunge.auditing.reading import Curve, Finding, Reading
 from expunge.auditing.relearning import RelearningTime
 from expunge.auditing.rmia import RMIA
 from expunge.auditing.shadows import Shadows, shadows
 
 __all__ = [
     "DEFAULT",
+    "PRIMARY",
     "RMIA",
     "Accuracy",
     "Audit",
     "AuditReport",
     "ConfidenceMIA",
     "Curve",
+    "Description",
     "Divergence",
     "Estimate",
     "Finding",

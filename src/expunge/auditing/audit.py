@@ -1,130 +1,44 @@
-"""The contract of every audit: what it is given, what a reading is, and what a reading may say.
+"""The contract of every audit: what it is given, and what it returns."""
 
-A reading is one figure measured in the same way on the model before, on the model after, and on references that were
-retrained without the forget set. The spread of the references is the **noise floor**. The same figure on the model
-before says whether the test has **power**: one that would pass an untouched model proves nothing about a changed one.
-"""
-
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
-from expunge.auditing.intervals import Estimate
-from expunge.errors import OperatorError, RequesterError
+from expunge.auditing.outputs import Outputs, outputs
+from expunge.auditing.reading import Curve, Reading
+from expunge.errors import OperatorError, ProgrammerError, RequesterError
 from expunge.progress import Progress
+from expunge.randomness import derive
 from expunge.records import Records
-from expunge.training import Executor, Model, Recipe
+from expunge.training import Executor, Model, Recipe, courses, run_courses
 
+Part = Literal["forgotten", "retained", "test"]
+"""Which records of a subject."""
 
-class Finding(StrEnum):
-    """What a reading may say; never that something is forgotten."""
-
-    CONSISTENT = "consistent with retraining"
-    DIFFERS = "differs from retraining"
-    NO_POWER = "no power"
-    UNMEASURED = "not measured"
-
-
-WORDS = {
-    Finding.CONSISTENT: "The test tells the model before from retrained models, and the model after from none of them.",
-    Finding.DIFFERS: "The test tells the model after from retrained models.",
-    Finding.NO_POWER: "The test cannot tell even the untouched model from retrained models: it says nothing here.",
-    Finding.UNMEASURED: "The figure could not be measured.",
-}
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One figure: before, after, and on each retrained reference.
-
-    **Arguments:**
-
-    - `name`, `unit`: such as `"LiRA AUC"`, `"points"`, `"nats"`.
-    - `note`: what kept the figure from being measured, or what to know about it.
-    """
-
-    name: str
-    unit: str
-    before: Estimate
-    after: Estimate
-    references: tuple[Estimate, ...]
-    note: str = ""
-
-    @property
-    def floor(self) -> tuple[float, float] | None:
-        """The noise floor: from the lowest to the highest interval end of the references."""
-        ends = [(e.low, e.high) for e in self.references if e.low is not None and e.high is not None]
-        return (min(low for low, _ in ends), max(high for _, high in ends)) if ends else None
-
-    @property
-    def has_power(self) -> bool:
-        """Whether the model before lies outside the noise floor, interval and all."""
-        return self.floor is not None and not _meets(self.before, self.floor)
-
-    @property
-    def finding(self) -> Finding:
-        """What this reading says."""
-        if self.floor is None or self.before.low is None or self.after.low is None:
-            return Finding.UNMEASURED
-        if not _meets(self.after, self.floor):
-            return Finding.DIFFERS
-        return Finding.CONSISTENT if self.has_power else Finding.NO_POWER
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain form."""
-        return {
-            "name": self.name,
-            "unit": self.unit,
-            "before": vars(self.before),
-            "after": vars(self.after),
-            "references": [vars(reference) for reference in self.references],
-            "floor": None if self.floor is None else list(self.floor),
-            "has_power": self.has_power,
-            "finding": self.finding.value,
-            "words": WORDS[self.finding],
-            "note": self.note,
-        }
-
-
-def _meets(estimate: Estimate, floor: tuple[float, float]) -> bool:
-    low, high = estimate.low, estimate.high
-    return low is not None and high is not None and low <= floor[1] and high >= floor[0]
-
-
-@dataclass(frozen=True)
-class Curve:
-    """ROC curves of one membership test: points (false positive rate, true positive rate)."""
-
-    name: str
-    before: list[tuple[float, float]]
-    after: list[tuple[float, float]]
-    reference: list[tuple[float, float]]
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What one audit returns."""
-
-    readings: tuple[Reading, ...]
-    curves: tuple[Curve, ...] = ()
-    degraded: tuple[str, ...] = ()
+REFERENCES = 5
+"""Retrained references by default: with two, Student's t leaves a noise floor that next to nothing exceeds."""
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is audited.
+    """What is audited: two models, the records, and references that give the noise floor.
 
     **Arguments:**
 
     - `recipe`: of all the models; shadow models are trained by it.
     - `before`, `after`: the model with and without the forget set.
     - `forgotten`: training records of the forget set; `retained`: training records that stay; `test`: neither.
-    - `references`: models retrained without the forget set under seeds of their own, at least two.
+    - `references`: models retrained without the forget set under seeds of their own (`retrain_references`): at least
+      two, better five or more.
+    - `seed`: of everything that the audits draw; `executor`, `progress`: change speed and display only.
 
-    **Raises:** `RequesterError("nothing-to-audit")` without forgotten records; `OperatorError("bad-data")` without test
-    records or with fewer than two references.
+    All records are prepared as all the models see them. Only the training part of `forgotten` and `retained` counts,
+    and only the test part of `test`.
+
+    **Raises:** `RequesterError("nothing-to-audit")` without forgotten training records; `OperatorError("bad-data")`
+    without test or retained records, and where all records are of one class; `ProgrammerError("bad-subject")` for fewer
+    than two references, a reference given twice, or a record in two parts.
     """
 
     recipe: Recipe
@@ -137,39 +51,116 @@ class Subject:
     seed: int = 0
     executor: Executor | None = None
     progress: Progress | None = None
-    shared: dict[str, Any] = field(default_factory=dict)
+    _kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        for name, part in (("forgotten", self.forgotten.train), ("retained", self.retained.train)):
+            object.__setattr__(self, name, part)
+        object.__setattr__(self, "test", self.test.test)
         if not len(self.forgotten):
             raise RequesterError("nothing-to-audit", "the forget set holds no training record")
         if not len(self.test) or not len(self.retained):
-            raise OperatorError("bad-data", "an audit needs test records and retained records")
+            missing = "retained training" if len(self.test) else "test"
+            raise OperatorError("bad-data", f"an audit needs {missing} records, and there are none", AUDIT_HINT)
+        if self.retained.classes and len(self._classes) < 2:
+            raise OperatorError("bad-data", "all records are of one class: no output could give one away", AUDIT_HINT)
         if len(self.references) < 2:
-            raise OperatorError("bad-data", "the noise floor needs at least two retrained references")
+            raise ProgrammerError("bad-subject", "the noise floor needs at least two retrained references")
+        if len({reference.digest for reference in self.references}) < len(self.references):
+            raise ProgrammerError("bad-subject", "two references are the same model: give each a seed of its own")
+        ids = [*self.forgotten.ids, *self.retained.ids, *self.test.ids]
+        if len(set(ids)) < len(ids):
+            raise ProgrammerError("bad-subject", "forgotten, retained and test records overlap")
 
     @cached_property
     def models(self) -> tuple[Model, ...]:
         """Before, after, and the references, in this order."""
         return (self.before, self.after, *self.references)
 
+    @cached_property
+    def fair_test(self) -> Records:
+        """Test records of the classes that still occur in training, as the literature counts after class deletion."""
+        kept = set(self.retained.targets.tolist())
+        if not self.retained.classes or kept >= set(self.test.targets.tolist()):
+            return self.test
+        return self.test.select([row for row, target in enumerate(self.test.targets.tolist()) if target in kept])
+
+    def outputs(self, part: Part) -> list[Outputs]:
+        """Answers of all the models to one part of the records, computed once; `test` is the fair test."""
+        records = {"forgotten": self.forgotten, "retained": self.retained, "test": self.fair_test}[part]
+        return self.once(f"outputs/{part}", lambda: [outputs(model, records) for model in self.models])  # type: ignore[no-any-return]
+
     def once(self, key: str, make: Callable[[], Any]) -> Any:
         """A costly thing that several audits use, made by the first that asks."""
-        if key not in self.shared:
-            self.shared[key] = make()
-        return self.shared[key]
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
+    @property
+    def _classes(self) -> set[int]:
+        parts = (self.forgotten, self.retained, self.test)
+        return {int(target) for part in parts for target in part.targets.unique()}
+
+
+AUDIT_HINT = "Membership can be measured only on data that holds training, forgotten and test records of two classes."
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What one audit returns: readings, ROC curves, and what could not be measured (one sentence each)."""
+
+    readings: tuple[Reading, ...]
+    curves: tuple[Curve, ...] = ()
+    degraded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Description:
+    """An audit in words: what it asks, the paper it is from, and what it cannot say."""
+
+    name: str
+    asks: str
+    source: str
+    blind_to: str
 
 
 @runtime_checkable
 class Audit(Protocol):
     """A frozen dataclass whose fields are the test's settings."""
 
+    def describe(self) -> Description:
+        """The audit in words."""
+
     def run(self, subject: Subject) -> Findings:
         """Measure; never raises for what the models put out."""
 
 
-def reading(name: str, unit: str, estimates: Sequence[Estimate], note: str = "") -> Reading:
-    """A reading from estimates in the order of `Subject.models`."""
-    before, after, *references = estimates
-    if note == "" and any(estimate.value is None for estimate in estimates):
-        note = "a model puts out values that are not finite"
-    return Reading(name, unit, before, after, tuple(references), note)
+def needs_classes(name: str) -> Findings:
+    """What an audit that needs classes returns for regression."""
+    return Findings((), degraded=(f"{name}: not measured, for it needs classes and the targets are numbers",))
+
+
+def retrain_references(
+    recipe: Recipe,
+    retained: Records,
+    count: int = REFERENCES,
+    *,
+    seed: int = 0,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> tuple[Model, ...]:
+    """Models retrained on the retained training records under `count` seeds of their own, all in one stacked run.
+
+    Each is what `train` gives under its seed. The seeds derive from `seed` and never equal the recipe's own.
+
+    **Raises:** what training raises.
+    """
+    part = retained.train
+    recipes = [replace(recipe, seed=derive(seed, f"audit/reference/{number}")) for number in range(count)]
+    plans = [courses(each, part) for each in recipes]
+    flat = [course for plan in plans for course in plan]
+    states = iter(run_courses(recipe, part, flat, executor=executor, progress=progress).states)
+    return tuple(
+        Model(each, part.shape, part.classes, tuple(next(states) for _ in plan))
+        for each, plan in zip(recipes, plans, strict=True)
+    )

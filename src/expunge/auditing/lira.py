@@ -1,4 +1,4 @@
-"""LiRA: the likelihood-ratio membership test (Carlini et al., S&P 2022), asked of the unlearned model (U-LiRA)."""
+"""LiRA: the likelihood-ratio membership test (Carlini et al., S&P 2022), asked of the unlearned model."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,10 +6,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
-from expunge.auditing.audit import Curve, Findings, Subject, reading
-from expunge.auditing.intervals import UNMEASURED, auc, detection_rate, roc
-from expunge.auditing.outputs import logit_confidence
+from expunge.auditing.audit import Description, Findings, Subject
+from expunge.auditing.membership import findings
 from expunge.auditing.shadows import shadows
+from expunge.errors import ProgrammerError
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class LiRA:
     """For each target, how much likelier its confidence is under models trained with it than without it.
 
     Asked of the model before, after and of the references, on the same targets: after exact deletion the forgotten
-    records must look like test records to all but the first (Hayes et al. 2024 call this U-LiRA).
+    records must look like test records to all but the first. Shadow models are not unlearned: `ULiRA` does that.
 
     **Arguments:**
 
@@ -25,34 +25,43 @@ class LiRA:
     - `form`: `"online"` (both likelihoods, Gaussian, equation 2) or `"offline"` (one-sided test against models without
       the target, equation 4).
     - `pooled`: one variance for all targets; Carlini et al. advise it below 64 shadow models.
-    - `most_others`: test records asked about beside the forgotten ones.
+    - `most_others`: test records asked about beside the forgotten ones; never more than a quarter of the records
+      beside which they are trained, so that shadow models stay like the real one.
+
+    **Raises:** `ProgrammerError("bad-hyperparameter")` for fewer than 4 shadow models or an odd number.
     """
 
     count: int = 64
     form: Literal["online", "offline"] = "online"
     pooled: bool = True
-    most_others: int = 300
+    most_others: int = 400
+
+    def __post_init__(self) -> None:
+        check_count(self.count)
+        if self.form not in ("online", "offline"):
+            raise ProgrammerError("bad-hyperparameter", f"form is online or offline, not {str(self.form)[:20]!r}")
+
+    def describe(self) -> Description:
+        """The audit in words."""
+        return Description(
+            "LiRA",
+            "Does the model treat the forgotten records as models do that were trained with them?",
+            "Carlini et al., S&P 2022, equations 2 and 4; for unlearning, Hayes et al. 2024",
+            "Traces that the confidence in the true class does not show, and deletions of a few records.",
+        )
 
     def run(self, subject: Subject) -> Findings:
         """AUC and detection rates at 1 % and 5 % false positives, and the ROC curves."""
+        name = "LiRA" if self.form == "online" else "LiRA offline"
         found = shadows(subject, self.count, self.most_others)
-        observed = found.confidences
-        scores = [
-            self.score(logit_confidence(model, found.targets), observed, found.included) for model in subject.models
-        ]
-        sides = [(values[: found.members], values[found.members :]) for values in scores]
-        finite = [bool(np.isfinite(values).all()) for values in scores]
-        estimates = {
-            "LiRA AUC": [auc(*side) for side in sides],
-            "LiRA detection at 1 % FPR": [
-                detection_rate(*s, 0.01) if ok else UNMEASURED for s, ok in zip(sides, finite, strict=True)
-            ],
-            "LiRA detection at 5 % FPR": [
-                detection_rate(*s, 0.05) if ok else UNMEASURED for s, ok in zip(sides, finite, strict=True)
-            ],
-        }
-        curves = (Curve("LiRA", roc(*sides[0]), roc(*sides[1]), roc(*sides[2])),) if all(finite[:3]) else ()
-        return Findings(tuple(reading(name, "share", values) for name, values in estimates.items()), curves)
+        if isinstance(found, str):
+            return Findings((), degraded=(f"{name}: not measured, for {found}",))
+        scores = []
+        for model in subject.models:
+            asked, beside = found.beside(model)
+            observed = np.stack([each.confidence for each in beside])
+            scores.append(self.score(asked.confidence, observed, found.included))
+        return findings(name, scores, found.members)
 
     def score(
         self,
@@ -60,24 +69,44 @@ class LiRA:
         observed: Float[np.ndarray, "shadows targets"],
         included: Bool[np.ndarray, "shadows targets"],
     ) -> Float[np.ndarray, " targets"]:
-        """The membership score of each target: log-likelihood ratio, or the one-sided standard score."""
-        inside, outside = (_moments(observed, mask, self.pooled) for mask in (included, ~included))
+        """The membership score of each target: log-likelihood ratio, or the one-sided standard score.
+
+        **Arguments:** `asked`: confidence of the audited model; `observed`: of each shadow model.
+        """
+        outside = moments(observed, ~included, self.pooled)
         if self.form == "offline":
             return np.asarray((asked - outside[0]) / outside[1])
-        return np.asarray(_log_normal(asked, *inside) - _log_normal(asked, *outside))
+        inside = moments(observed, included, self.pooled)
+        return np.asarray(log_normal(asked, *inside) - log_normal(asked, *outside))
 
 
-def _moments(
+def moments(
     observed: Float[np.ndarray, "shadows targets"], mask: Bool[np.ndarray, "shadows targets"], pooled: bool
 ) -> tuple[Float[np.ndarray, " targets"], Float[np.ndarray, " targets"]]:
     """Mean and standard deviation of each target's confidence over the shadow models in the mask."""
     values = np.ma.masked_array(observed, ~mask)
-    middle = values.mean(axis=0).filled(np.nan)
-    spread = values.std(axis=0, ddof=1).filled(np.nan)
+    middle = np.asarray(values.mean(axis=0).filled(np.nan))
+    spread = np.asarray(values.std(axis=0, ddof=1).filled(np.nan))
     if pooled:
         spread = np.full_like(spread, np.sqrt(np.mean(spread**2)))
-    return middle, np.maximum(spread, 1e-6)
+    return middle, np.maximum(spread, SMALLEST_SPREAD)
 
 
-def _log_normal(x: np.ndarray, middle: np.ndarray, spread: np.ndarray) -> Float[np.ndarray, " targets"]:
+def log_normal(
+    x: Float[np.ndarray, " targets"], middle: Float[np.ndarray, " targets"], spread: Float[np.ndarray, " targets"]
+) -> Float[np.ndarray, " targets"]:
+    """Logarithm of the normal density, less the constant that cancels in a ratio."""
     return np.asarray(-0.5 * ((x - middle) / spread) ** 2 - np.log(spread))
+
+
+def check_count(count: int) -> None:
+    """Refuse a number of shadow models that cannot be split in halves with a spread each.
+
+    **Raises:** `ProgrammerError("bad-hyperparameter")`.
+    """
+    if count < 4 or count % 2:
+        raise ProgrammerError("bad-hyperparameter", f"shadow models must be an even number from 4 on, not {count}")
+
+
+SMALLEST_SPREAD = 1e-6
+"""Shadow models that all say the same still leave a density."""
