@@ -59,12 +59,13 @@ def courses(recipe: Recipe, records: Records) -> tuple[Course, ...]:
     places = sharding.places(records)
     epochs = sharding.slice_epochs(recipe.epochs)
     return tuple(
-        Course(f"shard/{shard}", _stages(shard, sharding.slices, places, epochs), recipe.seed)
+        Course(f"shard/{shard}", shard_stages(shard, sharding.slices, places, epochs), recipe.seed)
         for shard in range(sharding.shards)
     )
 
 
-def _stages(shard: int, slices: int, places: Sequence[tuple[int, int]], epochs: float) -> tuple[Stage, ...]:
+def shard_stages(shard: int, slices: int, places: Sequence[tuple[int, int]], epochs: float) -> tuple[Stage, ...]:
+    """The stages of one shard, `epochs` each, where row r of the records stands at `places[r]` (shard, slice)."""
     return tuple(
         Stage(
             f"shard/{shard}/slice/{last}",
