@@ -46,7 +46,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
 """Stable code -> (exit status, meaning). 20: the operator must act, 40: malformed input, 50: evidence does not hold."""
 
 
-class Refused(Exception):  # noqa: N818 - a verdict, not a mishap
+class Refused(Exception):
     """Input or evidence is refused: `code` is a key of `CODES`, the text is one line."""
 
     def __init__(self, code: str, message: str) -> None:

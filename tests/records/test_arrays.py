@@ -250,6 +250,9 @@ def test_idx_types(code: int, kind: str, tmp_path: Path):
     assert load(tmp_path / "x-images-idx3-ubyte").features[:, 0].tolist() == (IMAGES % 100).tolist()
 
 
+BOMB = gzip.compress(struct.pack(">HBB3I", 0, 8, 3, 10**6, 28, 28), mtime=0)
+
+
 @pytest.mark.parametrize(
     ("file", "content", "code"),
     [
@@ -263,7 +266,7 @@ def test_idx_types(code: int, kind: str, tmp_path: Path):
         ("train-images-idx3-ubyte", struct.pack(">HBB3I", 0, 8, 3, 2**31, 2**31, 2**31), "archive-bomb"),
         ("train-images-idx3-ubyte", gzip.compress(idx_bytes(IMAGES[:20]), mtime=0)[:-9], "bad-data"),
         ("train-images-idx3-ubyte", b"\x1f\x8b" + b"garbage", "bad-data"),
-        ("train-images-idx3-ubyte", gzip.compress(struct.pack(">HBB3I", 0, 8, 3, 10**6, 28, 28), mtime=0), "archive-bomb"),
+        ("train-images-idx3-ubyte", BOMB, "archive-bomb"),
         ("train-labels-idx1-ubyte.gz", gzip.compress(idx_bytes(LABELS[:19]), mtime=0), "bad-data"),
         ("train-labels-idx1-ubyte.gz", None, "no-such-file"),
         ("train-images-idx3-ubyte", None, "bad-data"),
