@@ -154,6 +154,9 @@ def test_what_cannot_be_filed(store: Store):
     assert code_of(file, store, 1, Wish(Subject("x"), regime="moon")) == "unknown-regime"
     assert code_of(file, store, 1, Wish(Subject("x"), method=object())) == "not-json"
     assert code_of(file, store, 1, WISH, by=" ") == "reason-missing"
+    assert code_of(file, store, 1, Wish(Subject("x"), batch="two words")) == "bad-arguments"
+    assert code_of(file, store, 1, Wish(Subject("Jane"), batch="for.Jane")) == "names-a-person"
+    assert code_of(file, store, 1, Wish(Subject("Jane"), method={"owner": "Jane"})) == "names-a-person"
     with store.transaction() as tx:
         assert code_of(requests.file, tx, "not a key", WISH) == "bad-arguments"
         assert code_of(requests.get, tx.connection, "r0") == "unknown-request"
@@ -302,6 +305,7 @@ def test_subjects_of_open_and_denied_requests_stay_until_they_are_erased(store: 
     with store.transaction() as tx:
         assert requests.erase_subjects(tx, [denied.id]) == 1
         assert requests.erase_subjects(tx, [denied.id]) == 0
+        assert code_of(requests.erase_subjects, tx, [opened.id]) == "illegal-move"
     assert get(store, denied.id).subject is None
     assert get(store, opened.id).subject == WISH.subject
 

@@ -102,7 +102,7 @@ def test_every_step_leaves_its_record(store: Store):
 
 def test_unverified_requests_are_left_alone(store: Store):
     request = toy.file(store, 1, "owner-0001", None)
-    toy.carry(store)
+    assert toy.carry(store).waiting == {request.id: "proof of the requester's right"}
     assert state(store, request.id) is State.RECEIVED
     assert "owner-0001" in toy.rows_now(store)
 

@@ -160,7 +160,7 @@ STATEMENTS = {
     "update salts set salt = zeroblob(32)": {"row"},
     "update models set replaced_by = 'x'": {"row", "lineage"},
     "update settings set value = '3' where name = 'epoch'": {"store-rolled-back"},
-    "update settings set value = '9999' where name = 'epoch'": {"row", "epoch"},
+    "update settings set value = '9999' where name = 'epoch'": {"row"},
     "delete from settings where name = 'ready'": {"store-corrupt"},
     "update log_leaves set entry = zeroblob(32) where position = 0": {"log"},
     "delete from log_leaves where position = 2": {"log"},

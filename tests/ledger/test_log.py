@@ -199,6 +199,10 @@ def test_bundles_prove_recent_sizes_round_ones_and_those_asked_for(desk: Any) ->
     assert found == {*range(184, 200), 192, 128, 77}
 
 
+def test_the_sizes_that_a_bundle_proves_are_few_in_any_log() -> None:
+    assert len(log._earlier_sizes(2**40 - 1)) <= log.RECENT + 41
+
+
 def statements(connection: Connection, size: int) -> int:
     """Statements that filing one more receipt takes in a log of `size` leaves."""
     log.append(connection, [entry(number) for number in range(log.size(connection), size)])

@@ -27,6 +27,7 @@ VERIFIED: Final = 1
 MAX_ID: Final = 256
 """Longest owner or record id, in UTF-8 bytes."""
 _NEEDLE: Final = 256
+_LABEL: Final = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def file(tx: Transaction, key: str | UUID, wish: Wish, *, verified_by: str | Non
     verified one: if both use one key, the verified one is a request of its own, unless both ask for the same.
 
     **Raises:** `RequesterError("key-reused")` for another wish under a key that is taken;
-    `RequesterError("nothing-to-delete")`; `OperatorError("bad-arguments" | "unknown-regime" | "reason-missing")`.
+    `RequesterError("nothing-to-delete")`; `OperatorError("bad-arguments" | "names-a-person" | "unknown-regime" |
+    "reason-missing")`.
     """
     name, content = _key(key), _content(wish)
     for channel in (VERIFIED, UNVERIFIED):
@@ -182,12 +184,15 @@ def with_subject(connection: Connection, states: Iterable[State]) -> tuple[str, 
 def erase_subjects(tx: Transaction, requests: Iterable[str]) -> int:
     """Delete for good whom these requests concern; returns how many were erased. Their rows and history stay.
 
-    **Raises:** after the commit `OperatorError("not-erased" | "store-busy")`.
+    **Raises:** `OperatorError("illegal-move")` for one that is still open; after the commit
+    `OperatorError("not-erased" | "store-busy")`.
     """
     erased = 0
     for request in requests:
         row = find(tx.connection, tables.subjects, {"request": request})
         if row is not None:
+            if get(tx.connection, request).state in transitions.OPEN:
+                raise OperatorError("illegal-move", "an open request needs to know whom it concerns")
             tx.connection.execute(delete(tables.subjects).where(tables.subjects.c.id == row["id"]))
             tx.scrub(bytes(row["content"])[:_NEEDLE])
             erased += 1
@@ -280,7 +285,7 @@ def _plain(subject: Subject) -> Subject:
 
 
 def _content(wish: Wish) -> bytes:
-    """A subject as it is stored; the mark makes it one of a kind, so that its deletion can be checked."""
+    """A wish's subject as it is stored; the mark makes it one of a kind, so that its deletion can be checked."""
     subject = _plain(wish.subject)
     if subject.owner is None and not subject.records:
         raise RequesterError("nothing-to-delete", "a request names an owner or records")
@@ -289,6 +294,9 @@ def _content(wish: Wish) -> bytes:
         raise OperatorError("bad-arguments", f"owner and record ids have 1 to {MAX_ID} bytes")
     if any("\ud800" <= character <= "\udfff" for name in names for character in name):
         raise OperatorError("bad-arguments", "owner and record ids are well-formed text")
+    if wish.batch is not None and not _LABEL.fullmatch(wish.batch):
+        raise OperatorError("bad-arguments", "a batch's label has 1 to 64 letters, digits, dots, dashes")
+    _refuse_names(subject, f"{wish.batch}\n{strict_json.canonical(wish.method).decode()}")
     mark = secrets.token_hex(16)
     return strict_json.canonical({"mark": mark, "owner": subject.owner, "records": list(subject.records)})
 
@@ -305,8 +313,11 @@ def _check_words(request: Request, by: str | None, reason: str | None, *, needed
         raise OperatorError("reason-missing", "this move needs who decides it, and why")
     if by is not None and not by.strip():
         raise OperatorError("reason-missing", "whoever decides it must be named")
-    subject = request.subject or Subject()
-    names = [name for name in (subject.owner, *subject.records) if name and len(name) >= 4]
-    words = f"{by or ''}\n{reason or ''}"
+    _refuse_names(request.subject or Subject(), f"{by or ''}\n{reason or ''}")
+
+
+def _refuse_names(subject: Subject, words: str) -> None:
+    """What stays for ever must not name whom a request concerns. Ids of up to three letters would be in any words."""
+    names = [name for name in (subject.owner, *subject.records) if name and len(name) > 3]
     if any(name in words and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", words) for name in names):
         raise OperatorError("names-a-person", "the words name an owner or a record of the request")

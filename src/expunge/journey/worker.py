@@ -66,7 +66,7 @@ class Outcome:
 
     - `requests`: those it looked at, as they stand now.
     - `errors`: id -> why its step failed.
-    - `waiting`: id -> what it waits for: a person's release, or derived models.
+    - `waiting`: id -> what it waits for: the requester's proof, a person's release, or derived models.
     """
 
     requests: tuple[Request, ...]
@@ -108,6 +108,9 @@ _STAGES: Final = (
     _Stage(State.UNLEARNED, "audit", _run),
     _Stage(State.AUDITED, "receipt", _alone),
 )
+
+
+_WAITING: Final = {State.RECEIVED: "proof of the requester's right", State.HELD: "a person's release"}
 
 
 def holder(request: str) -> str:
@@ -168,8 +171,8 @@ class _Worker:
                 self._step(stage, group)
         for request in self._selected(State.RECEIPTED):
             self._close(request)
-        for request in self._selected(State.HELD):
-            self._waiting[request.id] = "a person's release"
+        for state, what in _WAITING.items():
+            self._waiting |= {request.id: what for request in self._selected(state)}
         self._erase()
         return Outcome(self._selected(*State), self._errors, self._waiting)
 

@@ -1,12 +1,14 @@
 """Files that survive a kill at any instant: written whole beside their place, synced, then renamed into it."""
 
 import errno
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from expunge.errors import OperatorError
 
@@ -74,7 +76,16 @@ def read(path: Path) -> bytes:
         return file.read()
 
 
-def opened(path: Path) -> BinaryIO:
+def digest(path: Path) -> str:
+    """SHA-256, hex, of an ordinary file's bytes.
+
+    **Raises:** `OSError`.
+    """
+    with opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def opened(path: Path) -> BufferedReader:
     """A file opened for reading; a link is refused.
 
     **Raises:** `OSError`.

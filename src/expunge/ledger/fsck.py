@@ -3,7 +3,6 @@
 It changes nothing but what opening the store does anyway: finishing what a killed process left.
 """
 
-import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -48,7 +47,6 @@ class Report:
 Check = Callable[[Store, Connection], Iterable[Problem]]
 """What another room adds: looks at the store within one state of the database."""
 
-_CHUNK: Final = 1 << 20
 # What reading can raise where rows no longer hold what they must.
 _DAMAGE: Final = (ExpungeError, SQLAlchemyError, OSError, LookupError, TypeError, ValueError)
 
@@ -63,17 +61,25 @@ def fsck(folder: Path, checks: Sequence[Check] = (), steps: Sequence[Migration] 
     if not (folder / database.NAME).is_file():
         raise OperatorError("workspace-missing", f"there is no workspace in {folder.name[:100]!r}")
     found = list(_guarded(_at_rest(folder)))
+    every = (_database, _shape(steps), _rows, _objects, _strays, _exports, *checks)
     counts = (0, 0, 0)
     try:
-        with Store.open(folder, steps=steps) as store, store.reading() as connection:
-            for check in (_database, _shape(steps), _epoch, _rows, _objects, _strays, _exports, *checks):
-                found.extend(_guarded(check(store, connection)))
-            counts = _counts(folder, connection)
+        with Store.open(folder, steps=steps) as store:
+            with store.reading() as connection:
+                seen = _look(store, connection, every)
+                counts = _counts(folder, connection)
+            if seen:  # it may be that another process worked on the files meanwhile: look again while none can
+                with store.still() as connection:
+                    found += _look(store, connection, every)
     except _DAMAGE as error:
         if isinstance(error, ExpungeError) and error.code == "workspace-missing" and not found:
             raise
         found.append(_problem(error))
     return Report(tuple(dict.fromkeys(found)), *counts)
+
+
+def _look(store: Store, connection: Connection, checks: Iterable[Check]) -> list[Problem]:
+    return [problem for check in checks for problem in _guarded(check(store, connection))]
 
 
 def _guarded(found: Iterable[Problem]) -> Iterator[Problem]:
@@ -101,8 +107,10 @@ def _at_rest(folder: Path) -> Iterator[Problem]:
     found = head.read(folder)
     if found is None:
         yield Problem("missing", head.NAME, "without it a restored older database cannot be told")
-    elif found.digest and _epoch_at_rest(folder) == found.epoch and _digest(folder / database.NAME) != found.digest:
-        yield Problem("damaged", database.NAME, "the file was changed since it was last closed")
+    elif found.digest and _epoch_at_rest(folder) == found.epoch:
+        changed = files.digest(folder / database.NAME) != found.digest
+        if changed and head.read(folder) == found:  # nobody opened and changed it meanwhile
+            yield Problem("damaged", database.NAME, "the file was changed since it was last closed")
 
 
 def _epoch_at_rest(folder: Path) -> int | None:
@@ -138,13 +146,6 @@ def _shape(steps: Sequence[Migration]) -> Check:
     return check
 
 
-def _epoch(store: Store, connection: Connection) -> Iterator[Problem]:
-    row = tables.find(connection, tables.settings, {"name": "epoch"})
-    found = head.read(store.folder)
-    if row is not None and found is not None and int(row["value"]) - found.epoch not in (0, 1):
-        yield Problem("epoch", head.NAME, f"the head says {found.epoch}, the database {row['value']}")
-
-
 def _rows(store: Store, connection: Connection) -> Iterator[Problem]:
     del store
     for table in _sealed_tables(connection):
@@ -170,7 +171,7 @@ def _content(path: Path, row: RowMapping) -> Iterator[Problem]:
         yield Problem("stray", path.name, "a link or something else is in an object's place")
     elif path.stat().st_size != row["size"]:
         yield Problem("damaged", row["digest"], f"the {row['kind']} has another length than it was stored with")
-    elif _digest(path) != row["digest"]:
+    elif files.digest(path) != row["digest"]:
         yield Problem("damaged", row["digest"], f"the {row['kind']}'s bytes do not match its name")
 
 
@@ -186,13 +187,5 @@ def _exports(store: Store, connection: Connection) -> Iterator[Problem]:
         path = store.folder / row["path"]
         if not path.is_file() or path.is_symlink():
             yield Problem("missing", row["path"], "the exported copy is not there")
-        elif _digest(path) != row["digest"]:
+        elif files.digest(path) != row["digest"]:
             yield Problem("damaged", row["path"], "the exported copy differs from its object")
-
-
-def _digest(path: Path) -> str:
-    total = hashlib.sha256()
-    with files.opened(path) as file:
-        while piece := file.read(_CHUNK):
-            total.update(piece)
-    return total.hexdigest()

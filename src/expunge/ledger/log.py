@@ -249,7 +249,7 @@ def prove(connection: Connection, envelope: Mapping[str, Any], since: Iterable[i
     place = _places(connection, [entry := entry_of(envelope)]).get(entry, head.size)
     if place >= head.size:
         raise ProgrammerError("no-such-leaf", "the receipt is not under the latest checkpoint: log it, then sign one")
-    sizes = sorted({*_earlier_sizes(head.size), *since} & set(range(1, head.size)))
+    sizes = sorted(old for old in {*_earlier_sizes(head.size), *since} if 0 < old < head.size)
     inclusion, *rest = _proofs(connection, place, head.size, sizes)
     earlier = tuple(Earlier(old, path[0], path[1:]) for old, path in zip(sizes, rest, strict=True))
     return Bundle(envelope, place, inclusion, note, earlier, known.keys, known.rotations)

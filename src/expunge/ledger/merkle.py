@@ -104,9 +104,15 @@ def _completed(index: int, leaf: bytes, known: Mapping[Node, bytes]) -> Iterator
 
 def read(fetch: Fetch, spans: Sequence[tuple[int, int]]) -> list[bytes]:
     """The hash of each run of leaves, with a single fetch for all."""
-    covers = [cover(start, stop) for start, stop in spans]
-    found = fetch([node for nodes in covers for node in nodes])
-    return [reduce(lambda right, left: node_hash(left, right), [found[node] for node in reversed(c)]) for c in covers]
+    covers = {span: cover(*span) for span in spans}  # proofs of neighbouring sizes share most of their spans
+    found = fetch({node for nodes in covers.values() for node in nodes})
+    folded = {span: _fold([found[node] for node in nodes]) for span, nodes in covers.items()}
+    return [folded[span] for span in spans]
+
+
+def _fold(hashes: Sequence[bytes]) -> bytes:
+    """The root over full subtrees that get smaller from left to right."""
+    return reduce(lambda right, left: node_hash(left, right), reversed(hashes))
 
 
 def _split(size: int) -> int:

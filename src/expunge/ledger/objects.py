@@ -204,9 +204,10 @@ def _stage(tx: Transaction, digest: str, data: bytes) -> None:
 
 
 def _present(folder: Path, digest: str, size: int) -> bool:
-    place = folder / recovery.OBJECTS / digest
-    candidates = [place] if place.exists() else recovery.staged_copies(folder, digest)
-    return any(path.stat().st_size == size for path in candidates)
+    with files.judged():
+        place = folder / recovery.OBJECTS / digest
+        candidates = [place] if place.exists() else recovery.staged_copies(folder, digest)
+        return any(path.stat().st_size == size for path in candidates)
 
 
 def _found(folder: Path, digest: str) -> bytes | None:

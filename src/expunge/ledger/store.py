@@ -7,7 +7,6 @@ A transaction is the only writer. It commits as a whole or not at all, whatever 
 what it does to files beside the database is finished after the commit, by this process or by the next one.
 """
 
-import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -171,6 +170,15 @@ class Store:
         with database.judged(), self._engine.connect().execution_options(reading=True) as connection:
             yield connection
 
+    @contextmanager
+    def still(self) -> Iterator[Connection]:
+        """A connection for reading, while which no process writes.
+
+        **Raises:** as `reading`.
+        """
+        with database.judged(), self._engine.connect() as connection:
+            yield connection
+
     def recall(self, name: str) -> str | None:
         """The text that a transaction kept under `name`."""
         with self.reading() as connection:
@@ -201,7 +209,8 @@ class Store:
     def close(self) -> None:
         """Let go of the files. The last to close leaves the digest of the database in the head."""
         if self._wrote:
-            with suppress(OperatorError, OSError):  # a convenience for fsck: a busy or full disk is no reason to fail
+            # A convenience for fsck: a busy or full disk is no reason to fail.
+            with suppress(OperatorError, OSError), database.judged():
                 self._seal()
         self._engine.dispose()
 
@@ -264,6 +273,7 @@ class Store:
             epoch = int(_recall(connection, _EPOCH) or 0)
             _refuse_rollback(epoch, found)
             with judged():
+                head.advance(self.folder, epoch)
                 due = recovery.due(self.folder, connection) or bool(_recall(connection, _SCRUB))
         if behind:
             self._migrate(epoch)
@@ -284,12 +294,11 @@ class Store:
     def _seal(self) -> None:
         if not database.empty_log(self._engine, wait=False):
             return
-        with self._engine.connect() as connection:  # nobody can write while it lasts; it ends without a commit
+        with self.still() as connection:
             epoch = int(_recall(connection, _EPOCH) or 0)
             if not erasure.log_is_empty(self.folder):
                 return
-            digest = hashlib.sha256(files.read(self.folder / database.NAME)).hexdigest()
-            head.write(self.folder, head.Head(epoch, digest))
+            head.write(self.folder, head.Head(epoch, files.digest(self.folder / database.NAME)))
 
 
 def _recall(connection: Connection, name: str) -> str | None:

@@ -1,0 +1,189 @@
+"""Random lives of requests against a model of a few lines: what is legal happens, what is not changes nothing."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
+
+import toy_workspace as toy
+from expunge.errors import ExpungeError, OperatorError
+from expunge.journey import decisions, history, requests
+from expunge.journey.checks import fsck
+from expunge.journey.requests import Subject, Wish
+from expunge.journey.transitions import DENIALS, TABLE, Actor, State, Target
+from expunge.ledger import log
+
+S = State
+EARLY = {S.RECEIVED, S.VERIFIED, S.SCREENED, S.HELD, S.PLANNED}
+ENDS = {S.CLOSED, S.DENIED, S.CANCELLED}
+PIPELINE = (
+    ("screen", S.VERIFIED, S.SCREENED),
+    ("plan", S.SCREENED, S.PLANNED),
+    ("unlearn", S.PLANNED, S.UNLEARNED),
+    ("audit", S.UNLEARNED, S.AUDITED),
+    ("receipt", S.AUDITED, S.RECEIPTED),
+    ("close", S.RECEIPTED, S.CLOSED),
+)
+WORDS = {"by": "Jane", "reason": "because"}
+
+
+class Trouble(toy.ToySteps):
+    """Holds every third owner, and fails in one step."""
+
+    def __init__(self, store: toy.Store, step: str) -> None:
+        super().__init__(store, suspicious=3)
+        if step:
+            setattr(self, step, self._refuse)
+
+    def _refuse(self, argument: object) -> Any:
+        raise OperatorError("bad-data", "not today")
+
+
+class Journey(RuleBasedStateMachine):
+    """The model: where each request stands, where it failed, whose it is; which rows are left; how many receipts."""
+
+    filed = Bundle("filed")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.store = toy.create(self.folder / "ws", toy.people(12))
+        self.state: dict[str, State] = {}
+        self.failed_in: dict[str, State | None] = {}
+        self.owner: dict[str, int] = {}
+        self.keys: set[int] = set()
+        self.rows = set(range(12))
+        self.receipts = 0
+
+    def teardown(self) -> None:
+        self.store.close()
+        assert fsck(self.folder / "ws").problems == ()
+        shutil.rmtree(self.folder)
+
+    def refused(self, change: Callable[[toy.Transaction], object]) -> str | None:
+        """The code of the error that a change raised, or None."""
+        try:
+            with self.store.transaction() as tx:
+                change(tx)
+        except ExpungeError as error:
+            return error.code
+        return None
+
+    @rule(target=filed, key=st.integers(0, 5), owner=st.integers(0, 11), verified=st.booleans())
+    def file(self, key: int, owner: int, verified: bool) -> Any:
+        wish, by, found = Wish(Subject(f"owner-{owner:04d}")), "desk" if verified else None, []
+        code = self.refused(lambda tx: found.append(requests.file(tx, toy.key(key), wish, verified_by=by)))
+        assert code is None or (code == "key-reused" and key in self.keys)
+        self.keys.add(key)
+        if code is not None:
+            return multiple()
+        request = found[0].id
+        if request in self.state:
+            assert found[0].subject is None or self.owner[request] == owner
+            if verified and self.state[request] is S.RECEIVED:
+                self.state[request] = S.VERIFIED
+            return multiple()
+        self.state[request] = S.VERIFIED if verified else S.RECEIVED
+        self.failed_in[request], self.owner[request] = None, owner
+        return request
+
+    def decide(self, request: str, sources: set[State], target: State, decision: Callable[..., object]) -> None:
+        """A decision is taken from its sources and from nowhere else; again right after, it is the same decision."""
+        before, stands = self.state[request], self.failed_in[request] or self.state[request]
+        with self.store.reading() as connection:
+            last = history.last(connection, request)
+        if stands in sources:
+            assert self.refused(decision) is None
+            self.state[request], self.failed_in[request] = target, None
+        elif last is None or last.target is not target or before is not target:
+            assert self.refused(decision) == "illegal-move"
+
+    @rule(request=filed)
+    def verify(self, request: str) -> None:
+        with self.store.reading() as connection:
+            verified = requests.get(connection, request).verified_at
+        if verified is None:
+            self.decide(request, {S.RECEIVED}, S.VERIFIED, lambda tx: decisions.verify(tx, request, by="desk"))
+
+    @rule(request=filed)
+    def release(self, request: str) -> None:
+        self.decide(request, {S.HELD}, S.SCREENED, lambda tx: decisions.release(tx, request, **WORDS))
+
+    @rule(request=filed)
+    def hold(self, request: str) -> None:
+        if self.failed_in[request] is None:
+            self.decide(request, {S.SCREENED}, S.HELD, lambda tx: decisions.hold(tx, request, **WORDS))
+
+    @rule(request=filed)
+    def retry(self, request: str) -> None:
+        back = self.failed_in[request]
+        if back is not None:
+            self.decide(request, {back}, back, lambda tx: decisions.retry(tx, request))
+
+    @rule(request=filed, denial=st.sampled_from(DENIALS))
+    def deny(self, request: str, denial: str) -> None:
+        if self.state[request] is not S.DENIED:
+            self.decide(request, EARLY, S.DENIED, lambda tx: decisions.deny(tx, request, denial, **WORDS))
+
+    @rule(request=filed)
+    def cancel(self, request: str) -> None:
+        self.decide(request, EARLY, S.CANCELLED, lambda tx: decisions.cancel(tx, request))
+
+    @rule(request=filed, move=st.sampled_from(TABLE), actor=st.sampled_from(Actor))
+    def an_illegal_move_changes_nothing(self, request: str, move: Any, actor: Actor) -> None:
+        if self.state[request] not in move.sources or actor not in move.actors:
+            assert self.refused(lambda tx: requests.move(tx, request, move.name, actor, **WORDS)) == "illegal-move"
+
+    @rule(request=filed, move=st.sampled_from([move for move in TABLE if move.target is Target.SAME]))
+    def a_move_that_stays(self, request: str, move: Any) -> None:
+        if self.state[request] not in ENDS:
+            assert self.refused(lambda tx: requests.move(tx, request, move.name, Actor.PERSON, **WORDS)) is None
+
+    @rule(trouble=st.sampled_from(["", "", "screen", "plan", "unlearn", "audit", "receipt"]))
+    def work(self, trouble: str) -> None:
+        outcome = toy.carry(self.store, steps=Trouble(self.store, trouble))
+        there = set(self.rows)
+        for request in self.state:
+            self._carried(request, trouble, there)
+        assert {each.id: each.state for each in outcome.requests}.items() <= self.state.items()
+        assert set(outcome.errors) == {each.id for each in outcome.requests if each.state is S.FAILED}
+
+    def _carried(self, request: str, trouble: str, there: set[int]) -> None:
+        """The pipeline, in the model; `there` are the rows before."""
+        owner, state = self.owner[request], self.failed_in[request] or self.state[request]
+        for step, source, target in PIPELINE:
+            if state is not source:
+                continue
+            self.failed_in[request] = None
+            if step == trouble or (step == "screen" and owner not in there):
+                state, self.failed_in[request] = S.FAILED, source
+                break
+            state = S.HELD if step == "screen" and owner and owner % 3 == 0 else target
+            self.rows -= {owner} if step == "unlearn" else set()
+            self.receipts += step == "receipt"
+        self.state[request] = state
+
+    @invariant()
+    def the_store_agrees_with_the_model(self) -> None:
+        with self.store.reading() as connection:
+            found = requests.list_all(connection)
+            assert history.replayed(history.read(connection)) == self.state
+            assert log.size(connection) == self.receipts
+        assert {each.id: each.state for each in found} == self.state
+        assert {each.id: each.failed_in for each in found} == self.failed_in
+        assert {int(owner[-4:]) for owner in toy.rows_now(self.store)} == self.rows
+
+
+Journey.TestCase.settings = settings(
+    max_examples=10,
+    stateful_step_count=20,
+    deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # shrinking such long stories takes minutes
+    suppress_health_check=list(HealthCheck),
+)
+TestJourney = Journey.TestCase
