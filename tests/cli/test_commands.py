@@ -125,6 +125,7 @@ BAD = {
     "everything": (["forget", "--records", "{tmp}/all.txt"], "delete-everything"),
     "unknown method": (["forget", "--owner", "owner-008", "--method", "magic"], "unknown-method"),
     "no such command": (["forgive"], "bad-arguments"),
+    "a key that is no UUID": (["forget", "--owner", "owner-008", "--key", "x"], "bad-arguments"),
     "a pickle as a model": (["adopt", "{tmp}/model.pkl"], "not-a-model"),
     "unknown request": (["requests", "show", "r0"], "unknown-request"),
     "a hold on a closed request": (["requests", "hold", "{request}", "--by", "me", "--reason", "late"], "illegal-move"),
@@ -149,7 +150,7 @@ def test_bad_input_is_one_line_with_a_code_and_changes_nothing(
     named = [word.format(tmp=tmp_path, request=closed["request"]) for word in words]
     status, found, errors = run(capsys, "-w", str(ws), *named)
     assert found["error"]["code"] == code
-    assert status == (2 if code == "bad-arguments" and words != ["forget"] else found["error"]["exit_status"])
+    assert status == found["error"]["exit_status"]
     assert "\n" not in found["error"]["message"]
     assert "Traceback" not in errors
     assert contents(ws) == before
@@ -206,3 +207,24 @@ def test_methods_and_doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     assert names == {"retrain": "exact", "sharded": "exact", "fine-tune": "empirical"}
     status, found, _ = run(capsys, "-w", str(tmp_path), "doctor")
     assert (status, found["problems"]) == (0, [])
+
+
+def test_the_same_command_after_a_kill_carries_on_the_same_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    from expunge.journey.steps import ModelSteps
+
+    folder = tmp_path / "ws"
+    assert main(["init", str(folder), *RECIPE]) == 0
+    config = folder / "expunge.toml"
+    config.write_text(config.read_text().replace("shadow_models = 64", "shadow_models = 8"))
+    assert main(["-w", str(folder), "train"]) == 0
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ModelSteps, "audit", killed)
+        assert main(["-w", str(folder), "forget", "--owner", "owner-007"]) == 130
+    assert run(capsys, "-w", str(folder), "forget", "--owner", "owner-007")[1]["state"] == "closed"
+    assert [each["state"] for each in run(capsys, "-w", str(folder), "status")[1]["requests"]] == ["closed"]

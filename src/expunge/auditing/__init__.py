@@ -11,6 +11,7 @@ from expunge.auditing.reading import Curve, Finding, Reading
 from expunge.auditing.relearning import RelearningTime
 from expunge.auditing.rmia import RMIA
 from expunge.auditing.shadows import Shadows, shadows
+from expunge.auditing.u_lira import ULiRA
 
 __all__ = [
     "DEFAULT",
@@ -31,6 +32,7 @@ __all__ = [
     "RelearningTime",
     "Shadows",
     "Subject",
+    "ULiRA",
     "audit",
     "retrain_references",
     "shadows",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -42,14 +43,12 @@ def mean(values: Float[np.ndarray, " n"]) -> Estimate:
     The interval is exact for normal values; for a few very skewed losses it covers about 90 %. Where no value is
     negative, it does not reach below 0.
     """
-    from scipy.stats import t
-
     if not len(values) or not np.isfinite(values).all():
         return UNMEASURED
     middle = float(values.mean())
     if len(values) < 2:
         return Estimate(middle)
-    half = float(t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    half = _student(len(values) - 1) * float(values.std(ddof=1)) / len(values) ** 0.5
     low = middle - half
     return Estimate(middle, max(low, 0.0) if values.min() >= 0 else low, middle + half)
 
@@ -64,8 +63,7 @@ def auc(members: Float[np.ndarray, " m"], others: Float[np.ndarray, " n"]) -> Es
 
     **Raises:** `OperatorError("bad-data")` when either side is empty: one class alone has no curve.
     """
-    from scipy.special import expit, logit
-    from scipy.stats import norm
+    from scipy.special import expit, logit, ndtri
 
     _check_sides(members, others)
     if np.isnan(members).any() or np.isnan(others).any():
@@ -76,7 +74,7 @@ def auc(members: Float[np.ndarray, " m"], others: Float[np.ndarray, " n"]) -> Es
     if value in (0.0, 1.0):
         return Estimate(value, *_exact(round(value * pairs), pairs, CONFIDENCE))
     variance = max(_variance_of_mean(above) + _variance_of_mean(below), value * (1 - value) / (3 * pairs))
-    half = norm.ppf(0.5 + CONFIDENCE / 2) * np.sqrt(variance) / (value * (1 - value))
+    half = ndtri(0.5 + CONFIDENCE / 2) * np.sqrt(variance) / (value * (1 - value))
     return Estimate(value, float(expit(logit(value) - half)), float(expit(logit(value) + half)))
 
 
@@ -104,14 +102,12 @@ def detection_rate(
 
     **Raises:** `OperatorError("bad-data")` when either side is empty.
     """
-    from scipy.stats import binom
-
     _check_sides(members, others)
     if np.isnan(members).any() or np.isnan(others).any():
         return UNMEASURED
     part = (1 + CONFIDENCE) / 2
     falling = np.concatenate([[np.inf], np.sort(others)[::-1], [-np.inf]])
-    few, many = (int(binom.ppf(end, len(others), false_positives)) for end in ((1 - part) / 2, (1 + part) / 2))
+    few, many = _binomial(len(others), false_positives, part)
     found = int((members > falling[int(np.floor(false_positives * len(others))) + 1]).sum())
     low, _ = _exact(int((members > falling[few]).sum()), len(members), part)
     _, high = _exact(int((members > falling[min(many + 1, len(others) + 1)]).sum()), len(members), part)
@@ -123,12 +119,10 @@ def next_value(values: Sequence[float], stretch: float = 1.0) -> tuple[float, fl
 
     `None` for fewer than two values. **Arguments:** `stretch`: multiplies s, for values known to spread too little.
     """
-    from scipy.stats import t
-
     if len(values) < 2:
         return None
     middle, spread = float(np.mean(values)), stretch * float(np.std(values, ddof=1))
-    half = float(t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1)) * spread * (1 + 1 / len(values)) ** 0.5
+    half = _student(len(values) - 1) * spread * (1 + 1 / len(values)) ** 0.5
     return middle - half, middle + half
 
 
@@ -146,12 +140,31 @@ def _variance_of_mean(values: np.ndarray) -> float:
     return float(values.var(ddof=1) / len(values)) if len(values) > 1 else 0.25
 
 
+@cache
 def _exact(hits: int, count: int, confidence: float) -> tuple[float, float]:
-    """Clopper and Pearson 1934."""
-    from scipy.stats import binomtest
+    """Clopper and Pearson 1934, by quantiles of the beta distribution."""
+    from scipy.special import betaincinv
 
-    found = binomtest(hits, count).proportion_ci(confidence, "exact")
-    return float(found.low), float(found.high)
+    tail = (1 - confidence) / 2
+    low = float(betaincinv(hits, count - hits + 1, tail)) if hits else 0.0
+    high = float(betaincinv(hits + 1, count - hits, 1 - tail)) if hits < count else 1.0
+    return low, high
+
+
+@cache
+def _student(degrees: int) -> float:
+    """Two-sided quantile of Student's t."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, 0.5 + CONFIDENCE / 2))
+
+
+@cache
+def _binomial(count: int, rate: float, confidence: float) -> tuple[int, int]:
+    """Both quantiles of the number of hits."""
+    from scipy.stats import binom
+
+    return int(binom.ppf((1 - confidence) / 2, count, rate)), int(binom.ppf((1 + confidence) / 2, count, rate))
 
 
 def _check_sides(members: np.ndarray, others: np.ndarray) -> None:

@@ -73,15 +73,26 @@ class LiRA:
 
         **Arguments:** `asked`: confidence of the audited model; `observed`: of each shadow model.
         """
-        outside = moments(observed, ~included, self.pooled)
-        if self.form == "offline":
-            return np.asarray((asked - outside[0]) / outside[1])
-        inside = moments(observed, included, self.pooled)
-        return np.asarray(log_normal(asked, *inside) - log_normal(asked, *outside))
+        if self.form == "online":
+            return likelihood_ratio(asked, observed, included, pooled=self.pooled)
+        middle, spread = moments(observed, ~included, pooled=self.pooled)
+        return np.asarray((asked - middle) / spread)
+
+
+def likelihood_ratio(
+    asked: Float[np.ndarray, " targets"],
+    observed: Float[np.ndarray, "shadows targets"],
+    included: Bool[np.ndarray, "shadows targets"],
+    *,
+    pooled: bool,
+) -> Float[np.ndarray, " targets"]:
+    """log N(asked; shadow models with the target) - log N(asked; those without), for each target."""
+    inside, outside = (moments(observed, mask, pooled=pooled) for mask in (included, ~included))
+    return np.asarray(log_normal(asked, *inside) - log_normal(asked, *outside))
 
 
 def moments(
-    observed: Float[np.ndarray, "shadows targets"], mask: Bool[np.ndarray, "shadows targets"], pooled: bool
+    observed: Float[np.ndarray, "shadows targets"], mask: Bool[np.ndarray, "shadows targets"], *, pooled: bool
 ) -> tuple[Float[np.ndarray, " targets"], Float[np.ndarray, " targets"]]:
     """Mean and standard deviation of each target's confidence over the shadow models in the mask."""
     values = np.ma.masked_array(observed, ~mask)

@@ -60,7 +60,8 @@ class Outputs:
             return np.asarray(-np.abs(self.logs[:, 0] - self.targets))
         others = self.logs.copy()
         others[np.arange(len(others)), self.targets] = -np.inf
-        return np.asarray(self._own_logs - np.logaddexp.reduce(others, axis=1))
+        with np.errstate(invalid="ignore"):  # outputs that are not numbers stay so, and are reported
+            return np.asarray(self._own_logs - np.logaddexp.reduce(others, axis=1))
 
     @property
     def _own_logs(self) -> Float[np.ndarray, " records"]:

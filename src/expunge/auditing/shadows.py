@@ -81,7 +81,7 @@ def _train(subject: Subject, count: int, most_others: int) -> Shadows | str:
     gone, base = places(subject.recipe, subject.forgotten), places(subject.recipe, subject.retained)
     affected = tuple(sorted({shard for shard, _ in gone}))
     neighbours = sum(shard in affected for shard, _ in base)
-    others = _others(subject, min(most_others, max(len(gone), neighbours // 4)), generator)
+    others = others_like(subject, min(most_others, max(len(gone), neighbours // 4)), generator)
     if len(others) < FEWEST_OTHERS:
         return f"fewer than {FEWEST_OTHERS} test records share a class with the forgotten ones"
     given = [gone[row] for row in generator.integers(len(gone), size=len(others))]
@@ -154,8 +154,8 @@ def joined(first: Records, second: Records) -> Records:
     )
 
 
-def _others(subject: Subject, most: int, generator: np.random.Generator) -> Records:
-    """Test records of the classes that the forgotten records have: membership is asked, not class."""
+def others_like(subject: Subject, most: int, generator: np.random.Generator) -> Records:
+    """At most `most` test records of the classes that the forgotten records have: membership is asked, not class."""
     classes = set(subject.forgotten.targets.tolist())
     like = [
         row

@@ -76,7 +76,7 @@ for _module in (
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns (and, as a script, exits with) its status.
 
-    0 when done; 2 for words that no command takes; the family's status for an `ExpungeError` (docs/errors.md); 130 when
+    0 when done; the family's status for an `ExpungeError` (docs/errors.md); 130 when
     interrupted. `expunge verify` has statuses of its own (docs/verify.md).
     """
     words = sys.argv[1:] if arguments is None else arguments
@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
     except TyperException as error:
         words_of = getattr(error, "format_message", error.__str__)
         emit_error(OperatorError("bad-arguments", words_of()), as_json)
-        return 2
+        return OperatorError.exit_status
     except OSError as error:
         emit_error(OperatorError("io-error", f"{error.strerror or error}: {error.filename or ''}"), as_json)
         return OperatorError.exit_status

@@ -37,7 +37,7 @@ def cli_page() -> str:
     context = group.context_class(group, info_name="expunge")
     parts = [text for name, command in group.commands.items() for text in _commands(name, command, context)]
     head = "# Commands\n\n`expunge [-w WORKSPACE] COMMAND`. Every command takes `--json` and `--help`.\n\n"
-    tail = "\nExit statuses: 0 done; 2 wrong words; others by who must act, see [errors.md](errors.md).\n"
+    tail = "\nExit statuses: 0 done; others by who must act, see [errors.md](errors.md).\n"
     return NOTE + head + "\n".join(parts) + tail
 
 

@@ -161,7 +161,7 @@ def _view(store: Store, records: Records, retained: Records, recipe: Recipe) -> 
 def audits_for(recipe: Recipe, records: Records, shadows: int) -> tuple[tuple[Audit, ...], tuple[str, ...]]:
     """The audits that this recipe can afford, and what was cut."""
     module = initialise(recipe.network, records.shape, records.classes, seed=recipe.seed, name="probe")
-    count = shadows if layers_of(module, recipe) is not None else min(shadows, FEW_SHADOWS)
+    count = shadows if layers_of(module, recipe, records) is not None else min(shadows, FEW_SHADOWS)
     audits = (Accuracy(), Divergence(), ConfidenceMIA(), LiRA(count), RMIA(count), RelearningTime())
     note = (
         f"Membership tests with {count} shadow models instead of {shadows}: this network cannot be trained in stacks."

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from expunge.errors import OperatorError
-from expunge.journey import artifacts, config, history, requests, worker
+from expunge.journey import artifacts, config, history, requests, transitions, worker
 from expunge.journey.requests import Request, Subject, Wish
 from expunge.journey.steps import ModelSteps, method_of
 from expunge.journey.transitions import State
@@ -47,11 +47,12 @@ class Desk:
         what the method refuses; `OperatorError("not-trained")`.
         """
         with self.workspace.store() as store:
-            request = self._filed(store, key)
+            subject = Subject(owner, tuple(sorted(set(ids or ()))))
+            request = self._filed(store, _checked_key(key), subject)
             if request is None:
                 self._check(store, owner, ids, method)
                 wish = Wish(
-                    Subject(owner, tuple(ids or ())),
+                    subject,
                     None if method is None else encode(method),
                     config.read(self.workspace.folder).regime,
                 )
@@ -139,12 +140,13 @@ class Desk:
                 gone = salts.destroy(tx, [salt_name(place) for place in places], reason)
             return {"request": request, "destroyed": len(gone)}
 
-    def _filed(self, store: Store, key: str | UUID | None) -> Request | None:
-        """The request under this idempotency key, where the same one was filed before."""
-        if key is None:
-            return None
+    def _filed(self, store: Store, key: str | None, subject: Subject) -> Request | None:
+        """The request under this key; without one, a request for the same that is still open: a kill left it so."""
         with store.reading() as connection:
-            return next((each for each in requests.list_all(connection) if each.key == str(UUID(str(key)))), None)
+            if key is not None:
+                return next((each for each in requests.list_all(connection) if each.key == key), None)
+            still = (each for each in requests.list_all(connection, transitions.OPEN) if each.verified_at is not None)
+            return next((each for each in still if each.subject == subject), None)
 
     def _check(self, store: Store, owner: str | None, ids: Sequence[str] | None, method: Method | None) -> None:
         """Refuse at the door what no step could carry out."""
@@ -194,6 +196,13 @@ class Desk:
             "records": None if screened is None else screened["records"],
             "method": request.method if done is None else done["method"],
         }
+
+
+def _checked_key(key: str | UUID | None) -> str | None:
+    try:
+        return None if key is None else str(UUID(str(key)))
+    except ValueError:
+        raise OperatorError("bad-arguments", "an idempotency key is a UUID") from None
 
 
 def _class(name: str) -> str:

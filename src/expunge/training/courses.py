@@ -91,17 +91,20 @@ class BatchStream:
 
     def __getitem__(self, step: int) -> Int[Tensor, " width"]:
         """Rows of step `step`."""
-        first, last = step * self.width, (step + 1) * self.width
+        return self._window(step * self.width, (step + 1) * self.width)
+
+    def block(self, first: int, last: int) -> Int[Tensor, "steps width"]:
+        """Rows of steps `first` to `last`, the last left out."""
+        return self._window(first * self.width, last * self.width).view(last - first, self.width)
+
+    def _window(self, first: int, last: int) -> Int[Tensor, " positions"]:
+        """Positions `first` to `last` of the stream."""
         count = len(self.rows)
         parts = []
         for number in range(first // count, (last - 1) // count + 1):
             offset = number * count
             parts.append(self._pass(number)[max(first - offset, 0) : last - offset])
         return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-    def block(self, first: int, last: int) -> Int[Tensor, "steps width"]:
-        """Rows of steps `first` to `last`, the last left out."""
-        return torch.stack([self[step] for step in range(first, last)])
 
     def _pass(self, number: int) -> Int[Tensor, " rows"]:
         if number not in self._passes:

@@ -44,11 +44,13 @@ def run_stage(
     module.train()
     with torch.random.fork_rng(devices=[]):
         for step in range(first, steps):
-            torch.manual_seed(derive(seed, f"{stage.name}/step/{step}"))
+            # Not torch.manual_seed: it writes a stack trace for every kind of GPU that is not there, at each call.
+            torch.default_generator.manual_seed(derive(seed, f"{stage.name}/step/{step}"))
             rows = stream[step]
             _set_rate(optimiser, recipe.optimiser.lr * recipe.schedule.factor(step, steps))
             optimiser.zero_grad(set_to_none=True)
-            recipe.loss.mean(module(features[rows]), targets[rows]).backward()
+            batch, goals = features.index_select(0, rows), targets.index_select(0, rows)
+            recipe.loss.mean(module(batch), goals).backward()
             optimiser.step()
             if stepped is not None:
                 stepped(len(rows))

@@ -11,7 +11,7 @@ from expunge.training.checkpoints import Checkpoints
 from expunge.training.courses import Course, Stage
 from expunge.training.engine import run_stage
 from expunge.training.recipe import Recipe
-from expunge.training.stacked import Lane, Layers, Stack, layers_of, stack_width, stackable
+from expunge.training.stacked import Lane, Layers, Stack, agrees, layers_of, stack_width
 
 Advance = Callable[[int], None]
 
@@ -29,12 +29,15 @@ def run_lanes(
     states = [state_of(module) for module in modules]
     for level in range(max((len(course.stages) for course in plan), default=0)):
         todo = [(number, course.stages[level]) for number, course in enumerate(plan) if level < len(course.stages)]
-        alone, stacks = _sort(recipe, modules, todo, store, stack)
+        alone, stacks = _sort(recipe, records, modules, todo, store) if stack else (todo, [])
         for number, stage in alone:
             modules[number].load_state_dict(states[number])
             states[number] = _reference(modules[number], recipe, records, plan[number], stage, store, advance)
         for layers, members in stacks:
-            lanes = [Lane(stage, plan[number].seed, states[number]) for number, stage in members]
+            lanes = [
+                Lane(stage, plan[number].seed, states[number], store.load_snapshot(stage.name))
+                for number, stage in members
+            ]
             results = Stack(layers, recipe, lanes, records.features, records.targets).run(store, advance)
             for (number, stage), state in zip(members, results, strict=True):
                 states[number] = state
@@ -46,29 +49,39 @@ Member = tuple[int, Stage]
 
 
 def _sort(
-    recipe: Recipe, modules: Sequence[nn.Module], todo: Sequence[Member], store: Checkpoints, stack: bool
+    recipe: Recipe, records: Records, modules: Sequence[nn.Module], todo: Sequence[Member], store: Checkpoints
 ) -> tuple[list[Member], list[tuple[Layers, list[Member]]]]:
     """Which stages run alone, and which stacks the others form."""
     alone: list[Member] = []
-    groups: dict[tuple[Layers, int], list[Member]] = {}
+    groups: dict[tuple[Layers, int, int], list[Member]] = {}
     for number, stage in todo:
-        layers = layers_of(modules[number], recipe) if stack else None
+        layers = layers_of(modules[number], recipe, records)
         width = min(recipe.batch_size, len(stage.rows))
-        resumes = store.load_snapshot(stage.name) is not None
-        if layers is None or resumes or not stackable(layers, width):
+        if layers is None or not width:
             alone.append((number, stage))
-        else:
-            groups.setdefault((layers, width), []).append((number, stage))
-    return alone, [
-        (layers, part) for (layers, _), members in groups.items() for part in _parts(recipe, layers, members)
-    ]
+            continue
+        snapshot = store.load_snapshot(stage.name)
+        groups.setdefault((layers, width, snapshot.step if snapshot else 0), []).append((number, stage))
+    stacks: list[tuple[Layers, list[Member]]] = []
+    for (layers, width, _), members in groups.items():
+        for part in _parts(recipe, layers, members):
+            if len(part) > 1 and agrees(layers, recipe, width):
+                stacks.append((layers, part))
+            else:
+                alone += part
+    return alone, stacks
 
 
 def _parts(recipe: Recipe, layers: Layers, members: list[Member]) -> Iterator[list[Member]]:
     """Stacks that stay in the cache, of lanes with about as many steps each."""
     ordered = sorted(members, key=lambda member: -member[1].steps(recipe.batch_size))
     size = stack_width(layers)
-    return (ordered[first : first + size] for first in range(0, len(ordered), size))
+    # In the plan's order within each, so that an error names the stage that it would name one after another.
+    return (sorted(ordered[first : first + size], key=_number) for first in range(0, len(ordered), size))
+
+
+def _number(member: Member) -> int:
+    return member[0]
 
 
 def _start(recipe: Recipe, records: Records, course: Course) -> nn.Module:
