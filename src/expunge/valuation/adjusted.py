@@ -43,7 +43,7 @@ class Adjusted:
     **Raises:** `ProgrammerError("bad-hyperparameter")`.
     """
 
-    fine: int = 8
+    fine: int = 4
     folds: int = 4
 
     def __post_init__(self) -> None:
@@ -72,7 +72,9 @@ class Adjusted:
         """The pilot first, then what the residuals call for."""
         plan = strata(partition, self.fine, self.folds)
         have, least = state["have"], _least(plan)
-        if (have < least).any():
+        if not plan:
+            more = have
+        elif (have < least).any():
             more = allocate(1.0 * (have < least) + 1e-9, have, least.astype(np.float64), size)
         else:
             more = allocate(self._priority(partition, state), have, _limits(plan), size)

@@ -18,7 +18,10 @@ from expunge.valuation.stopping import HalfWidth, Stop
 from expunge.valuation.values import Run, Values, collect
 
 BATCH = 512
-"""Coalitions asked for in one round, at first; later a tenth of what was asked, so that bookkeeping stays linear."""
+"""Coalitions asked for in each of the first rounds."""
+
+WIDEN = 8
+"""After so many rounds they are two batches wide, then three, ...: bookkeeping looks at all samples every round."""
 
 TICKS = 1000
 """Units of the progress bar."""
@@ -43,7 +46,7 @@ def value(
     - `estimator`: `Adjusted()` unless given; `Exact()` where the game is small or its utilities are cheap.
     - `stop`: `HalfWidth(0.01, 0.95)` unless given.
     - `seed`: equal seeds give equal bytes, however often the run is stopped and resumed (`Seconds` apart).
-    - `batch`: coalitions in a round; part of what makes a run repeatable.
+    - `batch`: coalitions in a round, more in later rounds; part of what makes a run repeatable.
     - `progress`: shows the share done with `half_width` (95 %, widest owner) and `evaluations`.
     - `keep`: is called with the values after every round: store them, and `resume` after a crash.
 
@@ -106,7 +109,7 @@ def _round(source: "_Source", values: Values) -> Values:
     run = values.run
     assert run is not None
     generator = numpy_generator(run.seed, f"valuation/round/{run.rounds}")
-    size = max(run.batch, values.lookups // 10)
+    size = run.batch * (1 + run.rounds // WIDEN)
     asked = source.asked
     state = run.estimator.sample(values.partition, run.state, source.ask, generator, size)
     return collect(

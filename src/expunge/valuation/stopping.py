@@ -95,7 +95,7 @@ class HalfWidth(Stop):
     - `confidence`: of each interval.
     - `together`: widen them (Bonferroni) so that `confidence` holds for all owners at once.
     - `least`: samples that must inform each owner first. No interval can see what no sample saw: a utility that is
-      flat almost everywhere looks certain too early.
+      flat almost everywhere looks certain too early, and marginals are skewed (few owners come first).
 
     **Raises:** `ProgrammerError("bad-hyperparameter")`.
     """
@@ -103,7 +103,7 @@ class HalfWidth(Stop):
     width: float
     confidence: float = 0.95
     together: bool = False
-    least: int = 30
+    least: int = 100
 
     def __post_init__(self) -> None:
         if not 0 < self.width < np.inf or not 0 < self.confidence < 1 or self.least < 2:

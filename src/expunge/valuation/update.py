@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float
 from expunge.errors import ProgrammerError
 from expunge.progress import Progress
 from expunge.randomness import derive
+from expunge.valuation.adjusted import Adjusted
 from expunge.valuation.estimator import Estimator, Status
 from expunge.valuation.front_door import BATCH, value
 from expunge.valuation.game import Cached, Game, Metered
@@ -81,6 +82,7 @@ def update(
     **Arguments:**
 
     - `game`: the game before the exit; a `Cached` one saves what was evaluated before.
+    - `estimator`: of the change; `Adjusted(fine=2)`, whose pilot is small, unless given.
     - `stop`: judges the *change*, whose variance adds to that of `values`; `HalfWidth(0.005)` unless given.
     - the others as for `value`. Draws are independent of those behind `values`, even at the same seed.
 
@@ -91,7 +93,7 @@ def update(
     change = value(
         Differential(_metered(game), gone),
         values.partition,
-        estimator,
+        estimator or Adjusted(fine=2),
         stop or HalfWidth(0.005),
         seed=derive(seed, f"valuation/update/{gone}/{values.partition.shards}"),
         batch=batch,
@@ -130,7 +132,7 @@ def join(
     change = value(
         Differential(_metered(game), new, sign=-1),
         grown,
-        estimator,
+        estimator or Adjusted(fine=2),
         stop or HalfWidth(0.005),
         seed=derive(seed, f"valuation/join/{new}/{grown.shards}"),
         batch=batch,
