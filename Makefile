@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check docs bench faults slow clean
+.PHONY: demo test check docs bench faults slow ray clean
 
 demo: $(READY)  ## train, forget a person, audit, sign, verify: the whole story in a minute
 	@$(BIN)/expunge demo --out demo-out
@@ -30,6 +30,10 @@ faults: $(READY)  ## every fault at every system call of every transition
 
 slow: $(READY)  ## studies and fault runs at full size
 	$(BIN)/python -m pytest -m slow
+
+ray: $(READY)  ## the executor on a local Ray cluster of two workers
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,ray]'
+	$(BIN)/python -m pytest -m ray
 
 $(READY): pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)

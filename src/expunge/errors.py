@@ -134,6 +134,7 @@ CATALOGUE: Final[dict[str, tuple[type[ExpungeError], str]]] = {
     "names-a-person": (OperatorError, "Reasons stay in the history for ever: write them without the owner's id."),
     "no-onnx": (OperatorError, "Install the extra: pip install expunge[onnx]. VNN-LIB files need nothing."),
     "no-parameters": (ProgrammerError, "The factory must return an nn.Module that has parameters."),
+    "no-ray": (OperatorError, "Install the extra: pip install expunge[ray]; or use local processes."),
     "no-such-file": (OperatorError, "Check the path."),
     "no-such-leaf": (ProgrammerError, "Leaves are counted from 0; proofs lead from 0 < old <= new."),
     "not-a-model": (AttackSuspected, "Models are safetensors files; pickles are never opened."),

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from expunge.errors import OperatorError, RequesterError
 from expunge.records import Records
@@ -73,3 +74,16 @@ def test_parallel_training_gives_the_bytes_of_serial_training(
 
 def test_serial_executor_too(sharded_model: Trained, sharded_recipe: Recipe, few: Records):
     assert train(sharded_recipe, few, executor=Serial()).model.digest == sharded_model.model.digest
+
+
+def total(shared: torch.Tensor, job: int) -> torch.Tensor:
+    return shared.sum() + job
+
+
+def test_sending_leaves_the_senders_tensors_where_they_are(pool: Processes):
+    """A NumPy array that looks at a tensor's memory would see it freed."""
+    shared = torch.arange(1000.0)
+    place = shared.data_ptr()
+    assert [float(found) for found in pool.map(total, shared, [0, 1])] == [499500.0, 499501.0]
+    assert shared.data_ptr() == place
+    assert not shared.is_shared()

@@ -6,6 +6,7 @@ from expunge.training.executors import Executor, Processes, Serial
 from expunge.training.log import Cost, TrainingLog, training_log
 from expunge.training.model import Model, state_digest
 from expunge.training.platform import deterministic, fingerprint
+from expunge.training.ray_cluster import Ray
 from expunge.training.recipe import SGD, Adam, Constant, Cosine, CrossEntropy, Recipe, SquaredError, Steps
 from expunge.training.sharding import Sharding, aggregate
 from expunge.training.trainer import CourseResults, Trained, run_courses, train
@@ -25,6 +26,7 @@ __all__ = [
     "MemoryCheckpoints",
     "Model",
     "Processes",
+    "Ray",
     "Recipe",
     "Serial",
     "Sharding",

@@ -1,9 +1,11 @@
 """Executors: where work that splits is carried out. Results come back in the order of the jobs, whoever did them."""
 
 import multiprocessing
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from expunge.errors import OperatorError, ProgrammerError
@@ -68,46 +70,45 @@ class Processes:
 
         **Raises:** what the function raises; `OperatorError("worker-lost")` for a job whose worker died every time.
         """
-        waiting: dict[int, Future[R]] = {}
+        waiting: dict[int, Future[bytes]] = {}
+        task = pickle.dumps((function, shared))
         try:
             for number in range(len(jobs)):
-                yield self._result(function, shared, jobs, number, waiting)
+                yield self._result(task, jobs, number, waiting)
         finally:
             for future in waiting.values():
                 future.cancel()
 
-    def _result(
-        self,
-        function: Callable[[S, J], R],
-        shared: S,
-        jobs: Sequence[J],
-        number: int,
-        waiting: dict[int, Future[R]],
-    ) -> R:
+    def _result(self, task: bytes, jobs: Sequence[Any], number: int, waiting: dict[int, "Future[bytes]"]) -> Any:
         for _ in range(ATTEMPTS):
             try:
-                self._submit(function, shared, jobs, number, waiting)
-                return waiting[number].result()
+                self._submit(task, jobs, number, waiting)
+                return pickle.loads(waiting.pop(number).result())  # noqa: S301 - from our own worker
             except BrokenProcessPool:
                 waiting.clear()
                 self.close()
         raise OperatorError("worker-lost", f"the worker of job {number + 1} of {len(jobs)} died {ATTEMPTS} times")
 
-    def _submit(
-        self,
-        function: Callable[[S, J], R],
-        shared: S,
-        jobs: Sequence[J],
-        first: int,
-        waiting: dict[int, Future[R]],
-    ) -> None:
+    def _submit(self, task: bytes, jobs: Sequence[Any], first: int, waiting: dict[int, "Future[bytes]"]) -> None:
         """Keep a job more than there are workers under way."""
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self.workers, context, _quiet)
         for number in range(first, min(first + self.workers + 1, len(jobs))):
             if number not in waiting:
-                waiting[number] = self._pool.submit(function, shared, jobs[number])
+                waiting[number] = self._pool.submit(_called, task, pickle.dumps(jobs[number]))
+
+
+def _called(task: bytes, job: bytes) -> bytes:
+    """One job in a worker. Plain pickles carry tensors as numbers: multiprocessing's own would move the *sender's*
+    tensors into shared memory, from under NumPy arrays that look at them."""
+    function, shared = _task(task)
+    return pickle.dumps(function(shared, pickle.loads(job)))  # noqa: S301 - from our own parent
+
+
+@lru_cache(maxsize=1)
+def _task(task: bytes) -> Any:
+    return pickle.loads(task)  # noqa: S301 - from our own parent
 
 
 def _quiet(*arguments: Any) -> None:

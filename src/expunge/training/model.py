@@ -60,7 +60,11 @@ class Model:
     def probabilities(self, features: Float[Tensor, "records *shape"]) -> Float[Tensor, "records classes"]:
         """Class probabilities, aggregated over the constituents as the recipe says."""
         sharding = self.recipe.sharding
-        return aggregate(self._outputs(features).softmax(2), sharding.aggregation if sharding else "mean")
+        return aggregate(self.posteriors(features), sharding.aggregation if sharding else "mean")
+
+    def posteriors(self, features: Float[Tensor, "records *shape"]) -> Float[Tensor, "constituents records classes"]:
+        """Class probabilities of each constituent that there is."""
+        return self._outputs(features).softmax(2)
 
     def predict(self, features: Float[Tensor, "records *shape"]) -> Tensor:
         """Class numbers `[records]`; ties go to the lowest."""

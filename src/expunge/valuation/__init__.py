@@ -14,6 +14,7 @@ from expunge.valuation.partition import Partition
 from expunge.valuation.permutation import Permutation
 from expunge.valuation.pricing import Line, Settlement, settle, statement
 from expunge.valuation.stopping import Evaluations, HalfWidth, Rounds, Seconds, Stop
+from expunge.valuation.training import CoalitionTrainer, owners_of, partition_of, training_game
 from expunge.valuation.truncated import Truncated
 from expunge.valuation.update import Differential, join, update
 from expunge.valuation.utility_sampling import UtilitySampling
@@ -23,6 +24,7 @@ __all__ = [
     "Adjusted",
     "Ask",
     "Cached",
+    "CoalitionTrainer",
     "Complementary",
     "Constituents",
     "Differential",
@@ -54,11 +56,14 @@ __all__ = [
     "WithEmpty",
     "accuracy",
     "join",
+    "owners_of",
+    "partition_of",
     "permutation_bound",
     "permutations_for",
     "resume",
     "settle",
     "statement",
+    "training_game",
     "true_class",
     "update",
     "utility_bound",
