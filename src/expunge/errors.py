@@ -141,6 +141,7 @@ CATALOGUE: Final[dict[str, tuple[type[ExpungeError], str]]] = {
     "not-erased": (OperatorError, "Bytes that had to go are still in the store; run `expunge fsck`."),
     "not-json": (ProgrammerError, "JSON has null, booleans, numbers that a double holds, text, lists and objects."),
     "not-trained": (OperatorError, "Run `expunge train`, or `expunge adopt` with weights trained elsewhere."),
+    "not-valued": (OperatorError, "Run `expunge -w WS value` first."),
     "nothing-to-audit": (RequesterError, "Only training records leave a trace that an audit could look for."),
     "nothing-to-delete": (RequesterError, "Name an owner or at least one record id."),
     "object-erased": (OperatorError, "The object was deleted for good; its row in the store says why."),

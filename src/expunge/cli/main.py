@@ -24,6 +24,7 @@ from expunge.cli import (
     status,
     study,
     train,
+    value,
     verify,
 )
 from expunge.cli.output import emit_error
@@ -66,6 +67,7 @@ for _module in (
     fsck,
     doctor,
     verify,
+    value,
     methods,
     study,
     demo,

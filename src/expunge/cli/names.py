@@ -8,7 +8,9 @@ from expunge.errors import OperatorError
 if TYPE_CHECKING:
     from expunge.networks import Network
     from expunge.studies.frame import Study
+    from expunge.training import Processes, Ray
     from expunge.unlearning import Method
+    from expunge.valuation import Estimator
 
 
 def methods() -> "dict[str, Method]":
@@ -47,3 +49,42 @@ def study(name: str) -> "Study":
     if found is None:
         raise OperatorError("unknown-study", f"no study is called {name[:40]!r}; there are {', '.join(studies())}")
     return found
+
+
+def estimator(name: str) -> "Estimator":
+    """The estimator of values called `name`; raises `OperatorError("bad-arguments")`."""
+    from expunge.valuation import (
+        Adjusted,
+        Complementary,
+        Exact,
+        Multilinear,
+        Permutation,
+        Truncated,
+        UtilitySampling,
+    )
+
+    known: dict[str, Estimator] = {
+        "adjusted": Adjusted(),
+        "permutation": Permutation(),
+        "antithetic": Permutation(antithetic=True),
+        "utility": UtilitySampling(),
+        "complementary": Complementary(),
+        "multilinear": Multilinear(),
+        "truncated": Truncated(),
+        "exact": Exact(),
+    }
+    if name not in known:
+        raise OperatorError("bad-arguments", f"no estimator is called {name[:40]!r}; there are {', '.join(known)}")
+    return known[name]
+
+
+def executor(name: str, workers: int) -> "Processes | Ray | None":
+    """`processes` or `ray` with so many workers; None for `serial`. Close it.
+
+    **Raises:** `OperatorError("bad-arguments" | "no-ray")`.
+    """
+    from expunge.training import Processes, Ray
+
+    if name not in ("serial", "processes", "ray"):
+        raise OperatorError("bad-arguments", f"an executor is serial, processes or ray, not {name[:40]!r}")
+    return None if name == "serial" else Processes(workers) if name == "processes" else Ray(workers)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from expunge.journey import artifacts, carry_out, lineage, receipting, requests, worker
+from expunge.journey import artifacts, carry_out, lineage, receipting, requests, revaluing, worker
 from expunge.journey.config import Config
 from expunge.journey.requests import Request
 from expunge.journey.worker import Record
@@ -43,9 +43,12 @@ class ModelSteps:
         records, tree = artifacts.read_records(self.store), artifacts.read_tree(self.store)
         places = {each.id: self._places(records, tree, each) for each in run}
         done = carry_out.unlearn(self.store, _holder(run), self._ids(run), self._method(run), self.progress)
+        valued = revaluing.after_deletion(self.store, _holder(run), self.progress)
         everything = sorted({place for some in places.values() for place in some})
         return {
             **done,
+            "degraded": [*done["degraded"], *revaluing.degraded(valued)],
+            "valuation": valued,
             "places": places,
             "commitments": {request: [tree.leaves[p].hex() for p in some] for request, some in places.items()},
             "old_root": tree.root.hex(),
@@ -75,8 +78,10 @@ class ModelSteps:
         holder = f"run/{request.run}"
         if "model" in objects.held(tx.connection, holder):
             carry_out.switch(tx, holder)
+            revaluing.switch(tx, holder)
         receipt = _receipt(request, steps, record, receipts.timestamp(tx.now))
         receipting.write_receipt(tx, request.id, receipt)
+        revaluing.put_annex(tx, request.id, steps["unlearn"]["valuation"])
         return {**record, "completed": receipts.timestamp(tx.now)}
 
     def _record(self, request: Request, step: str) -> dict[str, Any]:
@@ -136,7 +141,7 @@ def _receipt(request: Request, steps: Mapping[str, Any], own: Record, completed:
         data=change,
         method=receipts.MethodUsed(done["method"], done["parameters"]),
         claim=receipting.claim(done["claim"]),
-        audit=receipting.figures(found),
+        audit=(*receipting.figures(found), *revaluing.figures(done["valuation"])),
         screening=receipts.Screening(steps["screen"]["verdict"], tuple(steps["screen"]["reasons"])),
         cost=receipting.cost(done),
         platform=done["platform"],

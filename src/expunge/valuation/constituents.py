@@ -5,7 +5,7 @@ the coalition. Constituents are known by the set of owners that they saw: 64 own
 but only 8 * 255 constituents.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -69,6 +69,15 @@ class Constituents:
             ids[:, number] = np.array(numbers, dtype=np.int64)[index.reshape(-1)]
         fresh = [owners for owners, number in self._ids.items() if number >= first]
         return Plan(ids, tuple(fresh))
+
+    @property
+    def known(self) -> dict[Owners, int]:
+        """Number of every constituent that is registered, by the owners that it saw."""
+        return dict(self._ids)
+
+    def register(self, owners: Owners) -> int:
+        """The number of one constituent; a new one where it is not registered yet, -1 for nobody."""
+        return self._number(owners)
 
     def forget(self, owners: Iterable[int]) -> tuple[int, ...]:
         """Strike out every constituent that saw one of `owners`; returns their numbers, which are not used again."""
@@ -144,6 +153,7 @@ class ShardedGame:
         self._owners, self._train, self._targets = owners, train, targets
         self._measure, self._aggregation = measure, aggregation
         self._posteriors: dict[int, Float32[np.ndarray, "records classes"]] = {}
+        self._trained = 0
 
     @property
     def owners(self) -> int:
@@ -152,8 +162,19 @@ class ShardedGame:
 
     @property
     def trainings(self) -> int:
-        """Constituents trained so far."""
-        return self.constituents.created
+        """Constituents trained so far; those that came from `restore` were trained elsewhere."""
+        return self._trained
+
+    def contents(self) -> dict[Owners, Float32[np.ndarray, "records classes"]]:
+        """Posteriors over the test records of every constituent that is known, by the owners that it saw."""
+        return {owners: self._posteriors[number] for owners, number in self.constituents.known.items()}
+
+    def restore(self, found: Mapping[Owners, Float32[np.ndarray, "records classes"]]) -> None:
+        """Take over what `contents` gave; raises `ProgrammerError("bad-utility")` for other test records."""
+        for owners, posteriors in found.items():
+            if posteriors.ndim != 2 or len(posteriors) != len(self._targets):
+                raise ProgrammerError("bad-utility", "stored posteriors do not fit the test records")
+            self._posteriors[self.constituents.register(owners)] = posteriors
 
     def utilities(self, coalitions: Bool[np.ndarray, "coalitions owners"]) -> Float[np.ndarray, " coalitions"]:
         """Train what is missing in one call, then measure a chunk at a time."""
@@ -178,6 +199,7 @@ class ShardedGame:
                 "bad-utility", f"a trainer answered shape {found.shape} for {len(fresh)} constituents"
             )
         self._posteriors.update(enumerate(found, start=first))
+        self._trained += len(fresh)
 
     def _score(self, ids: Int[np.ndarray, "coalitions shards"]) -> Float[np.ndarray, " coalitions"]:
         """Utilities of one chunk; the empty coalition has no model and gets `empty`."""

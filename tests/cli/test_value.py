@@ -1,0 +1,172 @@
+"""Values in a workspace: estimated, resumed, settled, updated by a deletion; nothing that saw the leaver stays."""
+
+import base64
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load
+
+from expunge.cli.main import main
+from expunge.journey import artifacts, valuing
+from expunge.journey.workspace import Workspace
+from expunge.ledger import objects
+from expunge.ledger.safetensors_check import check
+from expunge.records import Records, digits, to_bytes
+from expunge.valuation import Exact, Permutation, owners_of, partition_of, training_game, value
+
+OWNERS = 12
+ORDER = ["value", "--error", "0.03"]
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict]:
+    capsys.readouterr()
+    status = main([*words, "--json"])
+    return status, json.loads(capsys.readouterr().out)
+
+
+def people() -> Records:
+    """Digits of a few owners. owner-00 and owner-01 have no test record."""
+    records = digits()
+    numbers = [int(owner[-3:]) for owner in records.owners]
+    kept = [
+        row
+        for row, (number, part) in enumerate(zip(numbers, records.split, strict=True))
+        if number < 40 and not (part == "test" and number % OWNERS < 2)
+    ]
+    return replace(records.select(kept), owners=tuple(f"owner-{numbers[row] % OWNERS:02d}" for row in kept))
+
+
+def workspace(folder: Path) -> Path:
+    file = folder / "people.safetensors"
+    file.write_bytes(to_bytes(people()))
+    ws = folder / "ws"
+    assert main(["init", str(ws), "--data", str(file), "--epochs", "2", "--shards", "3"]) == 0
+    config = ws / "expunge.toml"
+    config.write_text(config.read_text().replace("shadow_models = 64", "shadow_models = 8"))
+    assert main(["-w", str(ws), "train"]) == 0
+    return ws
+
+
+def constituents(ws: Path) -> tuple[list[str], np.ndarray]:
+    """Names and, for each stored constituent, who it saw."""
+    with Workspace.open(ws).store() as store:
+        data = objects.read(store, artifacts.digest_of(store, valuing.HOLDER, "constituents"))
+    names = json.loads(check(data).metadata["names"])
+    return names, np.unpackbits(load(data)["seen"], axis=1, count=len(names)).astype(bool)
+
+
+def test_values_settlement_and_deletions(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    ws = workspace(tmp_path)
+    assert run(capsys, "-w", str(ws), "settle", "--revenue", "5")[1]["error"]["code"] == "not-valued"
+    status, first = run(capsys, "-w", str(ws), *ORDER)
+    assert status == 0
+    assert first["reached"]
+    shared = first["utility_of_all"] - first["utility_of_none"]
+    assert sum(line["value"] for line in first["owners"]) == pytest.approx(shared, abs=1e-9)
+    again = run(capsys, "-w", str(ws), *ORDER)[1]
+    assert again["trainings"] == 0 < first["trainings"]
+    assert again["owners"] == first["owners"]
+    sale = run(capsys, "-w", str(ws), "settle", "--revenue", "100003")[1]
+    assert sum(line["payout"] for line in sale["lines"]) == 100003
+    assert main(["-w", str(ws), *ORDER]) == main(["-w", str(ws), "settle", "--revenue", "100003"]) == 0
+    for owner, how in (("owner-00", "updated"), ("owner-05", "updated, before and after measured")):
+        deleted(ws, owner, how, capsys)
+
+
+def deleted(ws: Path, owner: str, how: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = run(capsys, "-w", str(ws), "settle", "--revenue", "100003")[1]
+    outcome = run(capsys, "-w", str(ws), "forget", "--owner", owner)[1]
+    bundle = Path(outcome["bundle"])
+    annex = bundle.with_name(bundle.name.replace("bundle", "annex"))
+    statement = json.loads(annex.read_bytes())
+    assert statement["how"].startswith(how)
+    assert hashlib.sha256(annex.read_bytes()).hexdigest() in signed(bundle)
+    assert "owner-" not in annex.read_text()
+    assert sum(line["paid_after"] for line in statement["lines"]) == 100003
+    assert len(statement["lines"]) == len(before["lines"])
+    assert [line["value_after"] for line in statement["lines"]].count(None) == 1
+    assert run(capsys, "verify", str(bundle), "--model", outcome["model_file"])[0] == 0
+    after = run(capsys, "-w", str(ws), "settle", "--revenue", "100003")[1]
+    paid = {line["owner"]: line["paid_after"] for line in statement["lines"]}
+    assert {line["label"]: line["payout"] for line in after["lines"]}.items() <= paid.items()
+    assert owner not in {line["owner"] for line in after["lines"]}
+    if how == "updated":  # same test records: the statement begins where the last one ended
+        values = {line["value"] for line in before["lines"]}
+        assert {line["value_before"] for line in statement["lines"]} == values
+    names, seen = constituents(ws)
+    assert owner not in names
+    assert seen.any(1).all()
+    close_to_truth(ws, after)
+
+
+def signed(bundle: Path) -> str:
+    return base64.b64decode(json.loads(bundle.read_bytes())["envelope"]["payload"]).decode()
+
+
+def close_to_truth(ws: Path, settled: dict) -> None:
+    """The updated values against enumeration on what is left."""
+    with Workspace.open(ws).store() as store:
+        records, recipe = artifacts.read_records(store), artifacts.read_recipe(store)
+        halves = {line["owner"]: line["half_width"] for line in valuing.shown(store)["owners"]}
+    names = owners_of(records)
+    truth = value(training_game(recipe, records), partition_of(recipe, names), Exact())
+    found = {line["owner"]: line["value"] for line in settled["lines"]}
+    assert found.keys() == set(names)
+    error = np.array(
+        [abs(found[names[owner]] - truth.of(owner)) / (halves[names[owner]] + 1e-9) for owner in truth.owners]
+    )
+    assert np.mean(error <= 1) >= 0.8
+    assert error.max() < 2
+
+
+class Killed(Exception):
+    """The process is gone."""
+
+
+class Killer:
+    """A progress reporter that ends the run at its first round."""
+
+    def show(self, tick, *, final):
+        if tick.figures:
+            raise Killed
+
+
+def test_a_killed_run_goes_on_and_records_of_an_owner_who_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    ws = workspace(tmp_path)
+    order = valuing.Order(Permutation(), error=0.001, budget=150)
+    with Workspace.open(ws).store() as store:
+        with pytest.raises(Killed):
+            valuing.order_value(store, order, progress=Killer())
+        done = valuing.order_value(store, order)
+        assert not done["reached"]
+        assert 0 <= done["trainings"] < len(constituents(ws)[1])
+        record = artifacts.read_records(store).train.ids[0]
+    names = tmp_path / "ids.txt"
+    names.write_text(record + "\n")
+    status, outcome = run(capsys, "-w", str(ws), "forget", "--records", str(names))
+    assert status == 0
+    statement = Path(outcome["bundle"].replace("bundle.", "annex."))
+    assert json.loads(statement.read_bytes())["how"].startswith("estimated anew")
+
+
+def test_values_that_cannot_be_kept_do_not_stop_a_deletion(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    ws = workspace(tmp_path)
+    with Workspace.open(ws).store() as store:
+        valuing.order_value(store, valuing.Order(Permutation(), error=0.5))
+        with store.transaction() as tx:  # as if the records had changed since
+            objects.put_json(tx, {**valuing.stored(store), "data": "0" * 64}, "values", (valuing.HOLDER, "values"))
+    outcome = run(capsys, "-w", str(ws), "forget", "--owner", "owner-03")[1]
+    assert outcome["state"] == "closed"
+    assert outcome["degraded"][0].startswith("Values: dropped")
+    assert outcome["degraded"][0] in signed(Path(outcome["bundle"]))
+    assert run(capsys, "-w", str(ws), "settle", "--revenue", "1")[1]["error"]["code"] == "not-valued"
+
+
+def test_names_that_nobody_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for option in (["--estimator", "magic"], ["--executor", "cloud"]):
+        found = run(capsys, "-w", str(tmp_path), "value", *option)[1]["error"]["code"]
+        assert found in ("bad-arguments", "workspace-missing")
