@@ -39,8 +39,9 @@ def network(name: str) -> "Network":
 def studies() -> "dict[str, Study]":
     """Every study by name."""
     from expunge.studies.sharding import ShardingStudy
+    from expunge.studies.valuation import ValuationStudy
 
-    return {study.name: study for study in (ShardingStudy(),)}
+    return {study.name: study for study in (ShardingStudy(), ValuationStudy())}
 
 
 def study(name: str) -> "Study":

@@ -1,0 +1,290 @@
+"""What the cells of the study `valuation` measure."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from expunge.randomness import numpy_generator
+from expunge.studies.valuation_task import Task, auroc, task_of
+from expunge.training import Processes
+from expunge.valuation import (
+    Adjusted,
+    Cached,
+    Complementary,
+    Constituents,
+    Estimator,
+    Evaluations,
+    Exact,
+    Game,
+    HalfWidth,
+    Multilinear,
+    Partition,
+    Permutation,
+    Rounds,
+    Status,
+    Truncated,
+    UtilitySampling,
+    Values,
+    update,
+    value,
+)
+from expunge.valuation.games import Airport, Dividends, paper_game, random_dividends, random_game
+
+Row = dict[str, Any]
+
+ESTIMATORS: dict[str, Estimator] = {
+    "permutation": Permutation(),
+    "utility": UtilitySampling(),
+    "complementary": Complementary(),
+    "multilinear": Multilinear(),
+    "truncated": Truncated(tolerance=0.005, dip=0.005),
+    "ours": Adjusted(),
+}
+
+BUDGETS = {"small": (500, 1000, 2000), "full": (1000, 2000, 4000, 8000, 16000)}
+REPEATS = {"small": 4, "full": 8}
+ERROR = {"small": 0.01, "full": 0.01}
+
+
+def known_games() -> list[Row]:
+    """Exact values of known games against their closed forms, and the four properties on random games."""
+    found = value(paper_game(), Partition(((0, 1), (2,))), Exact()).value
+    errors = [float(np.abs(found - [3, 7, 2]).max())]
+    violations = 0
+    for seed in range(6):
+        generator = numpy_generator(seed, "study/valuation/games")
+        owners = int(generator.integers(4, 11))
+        partition = _random_partition(owners, generator)
+        games: list[Dividends | Airport] = [
+            random_dividends(owners, 30, seed),
+            Airport(tuple(generator.random(owners))),
+        ]
+        errors += [float(np.abs(value(g, partition, Exact()).value - g.s_shapley(partition)).max()) for g in games]
+        violations += _violations(partition, seed)
+    z = max(_bias_z(estimator) for name, estimator in ESTIMATORS.items() if name != "truncated")
+    return [{"kind": "known", "max_error": max(errors), "violations": int(violations), "bias_z": z}]
+
+
+def _random_partition(owners: int, generator: np.random.Generator) -> Partition:
+    shard = generator.integers(0, 4, owners)
+    groups = (tuple(np.flatnonzero(shard == number).tolist()) for number in range(4))
+    return Partition(tuple(group for group in groups if group))
+
+
+def _violations(partition: Partition, seed: int) -> int:
+    """Balance, symmetry within a shard, zero element, additivity: how many do not hold to 1e-10."""
+    n = partition.width
+    one, two = random_game(n, seed=seed), random_game(n, seed=seed + 100)
+    first, second = (value(game, partition, Exact()).value for game in (one, two))
+    ends = one.utilities(np.array([[False] * n, [True] * n]))
+    both = value(_Sum(one, two), partition, Exact()).value
+    twins = max(partition.shards, key=len)[:2]
+    alike = value(_Alike(one, twins), partition, Exact())
+    idle = value(_Without(one, partition.owners[0]), partition, Exact())
+    return sum(
+        (
+            abs(first.sum() - (ends[1] - ends[0])) > 1e-10,
+            bool(np.abs(both - first - second).max() > 1e-10),
+            len(twins) == 2 and abs(alike.of(twins[0]) - alike.of(twins[-1])) > 1e-10,
+            abs(idle.of(partition.owners[0])) > 1e-10,
+        )
+    )
+
+
+class _Sum:
+    """Two games added."""
+
+    def __init__(self, one: Game, two: Game) -> None:
+        self.parts, self.owners = (one, two), one.owners
+
+    def utilities(self, coalitions: np.ndarray) -> np.ndarray:
+        return np.asarray(self.parts[0].utilities(coalitions) + self.parts[1].utilities(coalitions))
+
+
+class _Alike:
+    """A game in which two owners count alike: utilities averaged over their exchange."""
+
+    def __init__(self, game: Game, twins: tuple[int, ...]) -> None:
+        self.game, self.twins, self.owners = game, twins, game.owners
+
+    def utilities(self, coalitions: np.ndarray) -> np.ndarray:
+        swapped = coalitions.copy()
+        swapped[:, list(self.twins)] = coalitions[:, list(self.twins[::-1])]
+        return np.asarray((self.game.utilities(coalitions) + self.game.utilities(swapped)) / 2)
+
+
+class _Without:
+    """A game in which one owner changes nothing."""
+
+    def __init__(self, game: Game, owner: int) -> None:
+        self.game, self.owner, self.owners = game, owner, game.owners
+
+    def utilities(self, coalitions: np.ndarray) -> np.ndarray:
+        less = coalitions.copy()
+        less[:, self.owner] = False
+        return np.asarray(self.game.utilities(less))
+
+
+def _bias_z(estimator: Estimator) -> float:
+    """Largest mean error over owners in standard errors, from 60 independent runs on a random game."""
+    partition = Partition(((0, 1, 2), (3, 4), (5,), (6, 7, 8)))
+    game = Cached(random_game(9, seed=11))
+    truth = value(game, partition, Exact()).value
+    runs = [value(game, partition, estimator, Rounds(2), seed=seed, batch=96).value - truth for seed in range(60)]
+    error = np.array(runs)
+    spread = np.maximum(error.std(0, ddof=1), 1e-12) / len(error) ** 0.5
+    return float(np.abs(error.mean(0) / spread).max())
+
+
+class _Known:
+    """A game whose utilities are known already; counts the constituents that a run would train."""
+
+    def __init__(self, cache: Cached, partition: Partition) -> None:
+        self.cache, self.partition, self.owners = cache, partition, cache.owners
+        self.register = Constituents()
+
+    def utilities(self, coalitions: np.ndarray) -> np.ndarray:
+        self.register.plan(self.partition, coalitions)
+        return self.cache.utilities(coalitions)
+
+
+def convergence(task: Task, scale: str, seed: int) -> list[Row]:
+    """Error against enumeration of six estimators at growing budgets, and the values themselves."""
+    game = task.game()
+    cache, started = Cached(game), time.monotonic()
+    truth = value(cache, task.partition, Exact())
+    seconds = time.monotonic() - started
+    rows: list[Row] = [
+        {
+            "kind": "exact",
+            "seed": seed,
+            "evaluations": truth.evaluations,
+            "trainings": game.trainings,
+            "seconds": seconds,
+        }
+    ]
+    for name, estimator in ESTIMATORS.items():
+        for budget in BUDGETS[scale]:
+            rows.append(_budgeted(task, cache, truth.value, name, estimator, budget, scale, seed))
+    found = value(cache, task.partition, Adjusted(), HalfWidth(ERROR[scale]), seed=seed)
+    halves = found.half_width().tolist()
+    for owner, worth, half, real in zip(found.owners, found.value.tolist(), halves, truth.value.tolist(), strict=True):
+        rows.append({"kind": "value", "seed": seed, "owner": owner, "value": worth, "half_width": half, "exact": real})
+    return rows
+
+
+def _budgeted(
+    task: Task,
+    cache: Cached,
+    truth: Float[np.ndarray, " owners"],
+    name: str,
+    estimator: Estimator,
+    budget: int,
+    scale: str,
+    seed: int,
+) -> Row:
+    squares, spent, trained, complete, covered = [], [], [], True, []
+    for repeat in range(REPEATS[scale]):
+        known = _Known(cache, task.partition)
+        run = value(Cached(known), task.partition, estimator, Evaluations(budget), seed=seed * 1000 + repeat, batch=128)
+        error = run.value - truth
+        squares.append(float(np.mean(error**2)))
+        covered.append(float(np.mean(np.abs(error) <= run.half_width() + 1e-12)))
+        spent.append(run.evaluations)
+        trained.append(known.register.created)
+        complete &= Status.INCOMPLETE not in run.status
+    return {
+        "kind": "convergence",
+        "seed": seed,
+        "estimator": name,
+        "budget": budget,
+        "evaluations": float(np.mean(spent)),
+        "trainings": float(np.mean(trained)),
+        "rmse": float(np.mean(squares)) ** 0.5,
+        "coverage": float(np.mean(covered)),
+        "complete": complete,
+    }
+
+
+def exits(task: Task, scale: str, seed: int) -> list[Row]:
+    """Single and batched exits: the exact change against enumeration, and the time to equal error from a cold start."""
+    shards = task.partition.shards
+    batch = tuple(shard[-1] for shard in shards[:3])
+    cache = Cached(task.game())
+    before = value(cache, task.partition, Exact())
+    rows = []
+    for kind, leavers in (("single", (shards[0][0],)), ("batched", batch)):
+        left = task.partition.without(leavers)
+        truth = value(cache, left, Exact())
+        exact = update(before, cache, leavers, Exact())
+        timed = _timed_exit(task, leavers, truth, ERROR[scale], seed)
+        error = float(np.abs(exact.value - truth.value).max())
+        rows.append(
+            {"kind": "exit", "seed": seed, "exit": kind, "leavers": len(leavers), "exact_error": error, **timed}
+        )
+    return rows
+
+
+def _timed_exit(task: Task, leavers: tuple[int, ...], truth: Values, width: float, seed: int) -> Row:
+    """Values and their trainings are there before the exit, at width/sqrt(2); the change is estimated to as much."""
+    cache = Cached(task.game())
+    before = value(cache, task.partition, Adjusted(), HalfWidth(width / 2**0.5), seed=seed)
+    found: Row = {}
+    ways: dict[str, Callable[[], Values]] = {
+        "update": lambda: update(before, cache, leavers, stop=HalfWidth(width / 2**0.5), seed=seed),
+        "recompute": lambda: value(
+            Cached(task.game()), task.partition.without(leavers), Adjusted(), HalfWidth(width), seed=seed
+        ),
+    }
+    for name, way in ways.items():
+        started = time.monotonic()
+        values = way()
+        found[f"{name}_seconds"] = time.monotonic() - started
+        found[f"{name}_evaluations"] = values.evaluations
+        found[f"{name}_rmse"] = float(np.sqrt(np.mean((values.value - truth.value) ** 2)))
+        found[f"{name}_half_width"] = float(values.half_width().max())
+    return found
+
+
+def noisy_owners(records: Any, scale: str, seed: int) -> list[Row]:
+    """A fifth of the owners with flipped labels: do their values stand at the bottom, and does removing them help?"""
+    task = task_of(records, scale, seed, noisy=0.2)
+    game = task.game()
+    cache = Cached(game)
+    found = value(cache, task.partition, Adjusted(), HalfWidth(ERROR[scale]), seed=seed)
+    rows: list[Row] = [
+        {
+            "kind": "noisy",
+            "seed": seed,
+            "auroc": auroc(found.value, task.noisy),
+            "noisy": int(task.noisy.sum()),
+            "accuracy_all": float(cache.utilities(np.ones((1, len(task.noisy)), np.bool_))[0]),
+            "accuracy_without_noisy": float(cache.utilities(~task.noisy[None])[0]),
+        }
+    ]
+    generator = numpy_generator(seed, "study/valuation/removal")
+    orders = {
+        "lowest value first": np.argsort(found.value),
+        "highest value first": np.argsort(-found.value),
+        "at random": generator.permutation(len(found.value)),
+    }
+    for name, order in orders.items():
+        steps = np.arange(0, len(order) * 3 // 4 + 1, max(1, len(order) // 16))
+        coalitions = np.stack([~np.isin(np.arange(len(order)), order[:step]) for step in steps])
+        for step, worth in zip(steps.tolist(), cache.utilities(coalitions).tolist(), strict=True):
+            rows.append({"kind": "removal", "seed": seed, "order": name, "removed": step, "accuracy": worth})
+    return rows
+
+
+def serial_and_parallel(task: Task) -> list[Row]:
+    """The same run in this process and on two local processes: bytes of values, variances and utilities."""
+    found = []
+    with Processes(2) as pool:
+        for executor in (None, pool):
+            cache = Cached(task.game(executor))
+            values = value(cache, task.partition, Adjusted(), Evaluations(200), batch=100)
+            found.append((values.value.tobytes(), values.variance.tobytes(), cache.to_arrays()["utilities"].tobytes()))
+    return [{"kind": "executors", "identical": found[0] == found[1]}]
