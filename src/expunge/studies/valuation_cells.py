@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
 from expunge.randomness import numpy_generator
 from expunge.studies.valuation_task import Task, auroc, task_of
@@ -35,6 +35,9 @@ from expunge.valuation.games import Airport, Dividends, paper_game, random_divid
 
 Row = dict[str, Any]
 
+Contents = dict[tuple[int, ...], Float32[np.ndarray, "records classes"]]
+"""Posteriors of constituents by the owners that they saw."""
+
 ESTIMATORS: dict[str, Estimator] = {
     "permutation": Permutation(),
     "utility": UtilitySampling(),
@@ -47,6 +50,9 @@ ESTIMATORS: dict[str, Estimator] = {
 BUDGETS = {"small": (500, 1000, 2000), "full": (1000, 2000, 4000, 8000, 16000)}
 REPEATS = {"small": 4, "full": 8}
 ERROR = {"small": 0.01, "full": 0.01}
+
+BATCH = 256
+"""Coalitions in a round where times are compared, the same for all ways."""
 
 
 def known_games() -> list[Row]:
@@ -169,6 +175,7 @@ def convergence(task: Task, scale: str, seed: int) -> list[Row]:
     for name, estimator in ESTIMATORS.items():
         for budget in BUDGETS[scale]:
             rows.append(_budgeted(task, cache, truth.value, name, estimator, budget, scale, seed))
+    rows += exact_changes(task, cache, truth, seed)
     found = value(cache, task.partition, Adjusted(), HalfWidth(ERROR[scale]), seed=seed)
     halves = found.half_width().tolist()
     for owner, worth, half, real in zip(found.owners, found.value.tolist(), halves, truth.value.tolist(), strict=True):
@@ -209,42 +216,54 @@ def _budgeted(
     }
 
 
-def exits(task: Task, scale: str, seed: int) -> list[Row]:
-    """Single and batched exits: the exact change against enumeration, and the time to equal error from a cold start."""
-    shards = task.partition.shards
-    batch = tuple(shard[-1] for shard in shards[:3])
-    cache = Cached(task.game())
-    before = value(cache, task.partition, Exact())
-    rows = []
-    for kind, leavers in (("single", (shards[0][0],)), ("batched", batch)):
-        left = task.partition.without(leavers)
-        truth = value(cache, left, Exact())
-        exact = update(before, cache, leavers, Exact())
-        timed = _timed_exit(task, leavers, truth, ERROR[scale], seed)
-        error = float(np.abs(exact.value - truth.value).max())
-        rows.append(
-            {"kind": "exit", "seed": seed, "exit": kind, "leavers": len(leavers), "exact_error": error, **timed}
-        )
+def exact_changes(task: Task, cache: Cached, before: Values, seed: int) -> list[Row]:
+    """Changes by the update in exact mode against enumeration of the new partition: single, batched, a whole shard."""
+    shards, rows = task.partition.shards, []
+    for leavers in ((shards[0][0],), tuple(shard[-1] for shard in shards[:3]), shards[-1]):
+        if len(leavers) == len(task.partition.owners):
+            continue
+        truth = value(cache, task.partition.without(leavers), Exact())
+        change = update(before, cache, leavers, Exact())
+        error = float(np.abs(change.value - truth.value).max())
+        rows.append({"kind": "change", "seed": seed, "leavers": len(leavers), "exact_error": error})
     return rows
 
 
-def _timed_exit(task: Task, leavers: tuple[int, ...], truth: Values, width: float, seed: int) -> Row:
-    """Values and their trainings are there before the exit, at width/sqrt(2); the change is estimated to as much."""
-    cache = Cached(task.game())
-    before = value(cache, task.partition, Adjusted(), HalfWidth(width / 2**0.5), seed=seed)
-    found: Row = {}
-    ways: dict[str, Callable[[], Values]] = {
-        "update": lambda: update(before, cache, leavers, stop=HalfWidth(width / 2**0.5), seed=seed),
-        "recompute": lambda: value(
-            Cached(task.game()), task.partition.without(leavers), Adjusted(), HalfWidth(width), seed=seed
-        ),
+def exits(task: Task, scale: str, seed: int) -> list[Row]:
+    """Single and batched exits: the time to values of equal width.
+
+    Before the exit there are values at half the width, and the constituents that they took: what a workspace keeps.
+    The update estimates the change so that both together have the width. Valuing anew starts from nothing, as in the
+    paper, and once from the kept constituents: what the cache alone saves.
+    """
+    shards, game = task.partition.shards, task.game()
+    before = value(Cached(game), task.partition, Adjusted(), HalfWidth(ERROR[scale] / 2), seed=seed)
+    kept = game.contents()
+    batch = tuple(shard[-1] for shard in shards[:3])
+    rows = []
+    for kind, leavers in (("single", (shards[0][0],)), ("batched", batch)):
+        row = {"kind": "exit", "seed": seed, "exit": kind, "leavers": len(leavers)}
+        rows.append({**row, **_timed_exit(task, before, kept, leavers, ERROR[scale], seed)})
+    return rows
+
+
+def _timed_exit(task: Task, before: Values, kept: Contents, leavers: tuple[int, ...], width: float, seed: int) -> Row:
+    """Seconds, utilities, trainings and width of the update and of valuing anew."""
+    left, rest = task.partition.without(leavers), width * 0.75**0.5
+    ways: dict[str, tuple[Contents, Callable[[Game], Values]]] = {
+        "update": (kept, lambda game: update(before, game, leavers, stop=HalfWidth(rest), seed=seed, batch=BATCH)),
+        "recompute": ({}, lambda game: value(game, left, Adjusted(), HalfWidth(width), seed=seed, batch=BATCH)),
+        "warm": (kept, lambda game: value(game, left, Adjusted(), HalfWidth(width), seed=seed, batch=BATCH)),
     }
-    for name, way in ways.items():
+    found: Row = {}
+    for name, (constituents, way) in ways.items():
+        game = task.game()
+        game.restore(constituents)
         started = time.monotonic()
-        values = way()
+        values = way(Cached(game))
         found[f"{name}_seconds"] = time.monotonic() - started
         found[f"{name}_evaluations"] = values.evaluations
-        found[f"{name}_rmse"] = float(np.sqrt(np.mean((values.value - truth.value) ** 2)))
+        found[f"{name}_trainings"] = game.trainings
         found[f"{name}_half_width"] = float(values.half_width().max())
     return found
 

@@ -91,7 +91,11 @@ def _exits(rows: Sequence[Row]) -> StudyFigure:
     groups = []
     for kind in dict.fromkeys(row["exit"] for row in own):
         here = [row for row in own if row["exit"] == kind]
-        pair = (("update", "update_seconds"), ("valuing anew", "recompute_seconds"))
+        pair = (
+            ("update", "update_seconds"),
+            ("valuing anew from kept constituents", "warm_seconds"),
+            ("valuing anew", "recompute_seconds"),
+        )
         groups.append(Group(f"{kind} exit", tuple(Bar(name, _mean(here, key)) for name, key in pair)))
     drawing = bars("Time to values of equal width after a deletion", groups, Axis("Seconds", Unit.SECONDS, log=True))
     caption = "The update starts from values and constituents that are there; valuing anew trains its own. Same run."

@@ -28,7 +28,7 @@ class Size:
 
 SIZES = {"small": Size(32, 4, 1200, 400), "full": Size(64, 8, 2400, 1000)}
 
-RECIPE = Recipe(network=MLP((16,)), optimiser=SGD(lr=0.1), epochs=5, batch_size=32)
+RECIPE = Recipe(network=MLP((16,)), optimiser=SGD(lr=0.1), epochs=10, batch_size=32)
 
 
 @dataclass(frozen=True, eq=False)
