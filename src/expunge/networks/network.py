@@ -27,7 +27,7 @@ def initialise(network: Network, shape: tuple[int, ...], classes: int, *, seed: 
     **Raises:** `ProgrammerError("unknown-network" | "no-parameters")`.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, f"{name}/init"))
+        torch.default_generator.manual_seed(derive(seed, f"{name}/init"))  # torch.manual_seed logs a stack for CUDA
         module = network.build(shape, classes)
     if not isinstance(module, nn.Module):
         raise ProgrammerError("unknown-network", f"the factory returned a {type(module).__name__}, not an nn.Module")

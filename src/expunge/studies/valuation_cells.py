@@ -51,9 +51,6 @@ BUDGETS = {"small": (500, 1000, 2000), "full": (1000, 2000, 4000, 8000, 16000)}
 REPEATS = {"small": 4, "full": 8}
 ERROR = {"small": 0.01, "full": 0.01}
 
-BATCH = 256
-"""Coalitions in a round where times are compared, the same for all ways."""
-
 
 def known_games() -> list[Row]:
     """Exact values of known games against their closed forms, and the four properties on random games."""
@@ -248,20 +245,20 @@ def exits(task: Task, scale: str, seed: int) -> list[Row]:
 
 
 def _timed_exit(task: Task, before: Values, kept: Contents, leavers: tuple[int, ...], width: float, seed: int) -> Row:
-    """Seconds, utilities, trainings and width of the update and of valuing anew."""
+    """Seconds of one core, utilities, trainings and width of the update and of valuing anew."""
     left, rest = task.partition.without(leavers), width * 0.75**0.5
     ways: dict[str, tuple[Contents, Callable[[Game], Values]]] = {
-        "update": (kept, lambda game: update(before, game, leavers, stop=HalfWidth(rest), seed=seed, batch=BATCH)),
-        "recompute": ({}, lambda game: value(game, left, Adjusted(), HalfWidth(width), seed=seed, batch=BATCH)),
-        "warm": (kept, lambda game: value(game, left, Adjusted(), HalfWidth(width), seed=seed, batch=BATCH)),
+        "update": (kept, lambda game: update(before, game, leavers, stop=HalfWidth(rest), seed=seed)),
+        "recompute": ({}, lambda game: value(game, left, Adjusted(), HalfWidth(width), seed=seed)),
+        "warm": (kept, lambda game: value(game, left, Adjusted(), HalfWidth(width), seed=seed)),
     }
     found: Row = {}
     for name, (constituents, way) in ways.items():
         game = task.game()
         game.restore(constituents)
-        started = time.monotonic()
+        started = time.process_time()
         values = way(Cached(game))
-        found[f"{name}_seconds"] = time.monotonic() - started
+        found[f"{name}_seconds"] = time.process_time() - started
         found[f"{name}_evaluations"] = values.evaluations
         found[f"{name}_trainings"] = game.trainings
         found[f"{name}_half_width"] = float(values.half_width().max())

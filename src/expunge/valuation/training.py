@@ -89,7 +89,8 @@ class CoalitionTrainer:
     def _course(self, owners: Owners, rows: dict[int, list[int]]) -> Course:
         """What `courses` gives the shard of these owners, on records that hold no others of the shard."""
         shard, sharding = self.shard_of[owners[0]], self.recipe.sharding or Sharding(1, 1)
-        held = sorted((row, sharding.place(self.names[owner])[1]) for owner in owners for row in rows[owner])
+        part_of = {owner: sharding.place(self.names[owner])[1] for owner in owners}
+        held = sorted((row, part_of[owner]) for owner in owners for row in rows[owner])
         places = [(shard, part) for _, part in held]
         stages = tuple(
             replace(stage, rows=tuple(held[place][0] for place in stage.rows))
