@@ -21,9 +21,8 @@ from expunge.ledger import log
 S = State
 EARLY = {S.RECEIVED, S.VERIFIED, S.SCREENED, S.HELD, S.PLANNED}
 ENDS = {S.CLOSED, S.DENIED, S.CANCELLED}
-PIPELINE = (
-    ("screen", S.VERIFIED, S.SCREENED),
-    ("plan", S.SCREENED, S.PLANNED),
+BEFORE = (("screen", S.VERIFIED, S.SCREENED), ("plan", S.SCREENED, S.PLANNED))
+RUN = (
     ("unlearn", S.PLANNED, S.UNLEARNED),
     ("audit", S.UNLEARNED, S.AUDITED),
     ("receipt", S.AUDITED, S.RECEIPTED),
@@ -147,26 +146,31 @@ class Journey(RuleBasedStateMachine):
     @rule(trouble=st.sampled_from(["", "", "screen", "plan", "unlearn", "audit", "receipt"]))
     def work(self, trouble: str) -> None:
         outcome = toy.carry(self.store, steps=Trouble(self.store, trouble))
-        there = set(self.rows)
-        for request in self.state:
-            self._carried(request, trouble, there)
+        for request, back in self.failed_in.items():
+            self.state[request], self.failed_in[request] = back or self.state[request], None
+        self._carried(list(self.state), BEFORE, trouble)
+        under_way = [request for request, state in self.state.items() if state in (S.UNLEARNED, S.AUDITED)]
+        self._carried(under_way, RUN, trouble)
+        for request in [request for request, state in self.state.items() if state is S.PLANNED]:
+            if not any(back in (S.UNLEARNED, S.AUDITED) for back in self.failed_in.values()):
+                self._carried([request], RUN, trouble)
         assert {each.id: each.state for each in outcome.requests}.items() <= self.state.items()
         assert set(outcome.errors) == {each.id for each in outcome.requests if each.state is S.FAILED}
 
-    def _carried(self, request: str, trouble: str, there: set[int]) -> None:
-        """The pipeline, in the model; `there` are the rows before."""
-        owner, state = self.owner[request], self.failed_in[request] or self.state[request]
-        for step, source, target in PIPELINE:
-            if state is not source:
-                continue
-            self.failed_in[request] = None
-            if step == trouble or (step == "screen" and owner not in there):
-                state, self.failed_in[request] = S.FAILED, source
-                break
-            state = S.HELD if step == "screen" and owner and owner % 3 == 0 else target
-            self.rows -= {owner} if step == "unlearn" else set()
-            self.receipts += step == "receipt"
-        self.state[request] = state
+    def _carried(self, some: list[str], steps: tuple[tuple[str, State, State], ...], trouble: str) -> None:
+        """Part of the pipeline, in the model."""
+        for request in some:
+            owner = self.owner[request]
+            for step, source, target in steps:
+                if self.state[request] is not source:
+                    continue
+                if step == trouble or (step == "screen" and owner not in self.rows):
+                    self.state[request], self.failed_in[request] = S.FAILED, source
+                    break
+                self.state[request] = S.HELD if step == "screen" and owner and owner % 3 == 0 else target
+                if step == "receipt":
+                    self.rows -= {owner}
+                    self.receipts += 1
 
     @invariant()
     def the_store_agrees_with_the_model(self) -> None:
