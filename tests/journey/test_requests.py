@@ -124,6 +124,9 @@ def test_an_unverified_request_never_shadows_a_verified_one(store: Store):
     assert file(store, 1, WISH, by="desk") == ours
     assert file(store, 1, WISH) == ours
     assert code_of(file, store, 1, Wish(Subject("owner-0003")), by="desk") == "key-reused"
+    with store.reading() as connection:
+        assert set(requests.filed_under(connection, toy.key(1))) == {theirs, ours}
+        assert requests.filed_under(connection, toy.key(2)) == ()
 
 
 @pytest.mark.parametrize("end", ["deny", "cancel"])
@@ -160,6 +163,15 @@ def test_what_cannot_be_filed(store: Store):
         assert code_of(requests.file, tx, "not a key", WISH) == "bad-arguments"
         assert code_of(requests.get, tx.connection, "r0") == "unknown-request"
     assert everything(store) == []
+
+
+def test_many_are_found_among_many(store: Store):
+    made = [file(store, number) for number in range(30)]
+    with store.reading() as connection:
+        ids = [request.id for request in made[5:20]]
+        assert set(requests.among(connection, [*ids, *ids, "r0"], State)) == set(made[5:20])
+        assert requests.among(connection, ids, [State.CLOSED]) == ()
+        assert requests.among(connection, [], State) == ()
 
 
 def test_verifying_twice_is_no_mistake(store: Store):

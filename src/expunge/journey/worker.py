@@ -271,7 +271,7 @@ class _Worker:
 
     def _selected(self, *states: State) -> tuple[Request, ...]:
         with self._store.reading() as connection:
-            return tuple(each for each in requests.list_all(connection, states) if each.id in self._ids)
+            return requests.among(connection, self._ids, states)
 
     def _present(self, connection: Connection, stage: _Stage, group: Sequence[Request]) -> tuple[Request, ...]:
         now = (requests.get(connection, request.id) for request in group)
