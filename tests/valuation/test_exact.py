@@ -43,7 +43,7 @@ def test_random_games_against_permitted_permutations_and_the_formula(problem):
         np.testing.assert_allclose(found.value, by_permitted(game, partition), atol=1e-10)
 
 
-@pytest.mark.parametrize("count", [8, 9, 10])
+@pytest.mark.parametrize("count", [8, 9, pytest.param(10, marks=pytest.mark.slow)])
 def test_every_shape_of_eight_to_ten_owners_against_the_formula(count):
     generator = np.random.default_rng(count)
     game = random_game(count, seed=count)

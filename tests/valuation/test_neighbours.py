@@ -54,7 +54,7 @@ def test_one_record_each_in_one_shard_is_the_known_recursion(neighbours):
 
 def test_large_games_balance():
     partition = Partition.even(60, 6)
-    game = problem(partition, 600, tests=10, neighbours=5, empty=0.1)
+    game = problem(partition, 240, tests=10, neighbours=5, empty=0.1)
     worth = game.utilities(np.ones((1, 60), bool))[0]
     assert game.s_shapley().sum() == pytest.approx(worth - 0.1, abs=1e-10)
 

@@ -104,12 +104,12 @@ class DiesOnce:
 def test_serial_is_parallel_to_the_bit_and_a_killed_worker_loses_nothing(people: Records, tmp_path: Path):
     partition, found = partition_of(RECIPE, owners_of(people)), []
     with Processes(2) as processes:
-        for executor in (Serial(), processes, DiesOnce(processes, tmp_path / "killed")):
+        for executor in (Serial(), DiesOnce(processes, tmp_path / "killed")):
             game = Cached(training_game(RECIPE, people, executor=executor))
             values = value(game, partition, stop=Evaluations(60), seed=1, batch=40)
             found.append((values.value.tobytes(), values.variance.tobytes(), game.to_arrays()["utilities"].tobytes()))
     assert (tmp_path / "killed").exists()
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1]
 
 
 def test_a_stopped_run_goes_on_to_the_same_bytes(people: Records):

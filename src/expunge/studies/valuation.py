@@ -88,11 +88,15 @@ def _ratio(rows: Sequence[Row], name: str, slow: str, fast: str, least: float) -
 
 
 def _time_ratio(rows: Sequence[Row], kind: str) -> StudyClaim:
-    """Seconds of valuing the new partition from nothing over seconds of the update, at equal half-widths."""
+    """Seconds of valuing the new partition from nothing over seconds of the update, at equal half-widths.
+
+    The mark is for one exit; of three exits in one pass the figure is shown beside it.
+    """
     own = [row for row in _only(rows, "exit") if row["exit"] == kind]
     found = [row["recompute_seconds"] / row["update_seconds"] for row in own]
-    name = "delta_vs_recompute.time_ratio" + ("" if kind == "single" else f"_{kind}")
-    return mean_claim(name, found, ">= 10", lambda value: value >= 10)
+    if kind == "batched":
+        return mean_claim("delta_vs_recompute.time_ratio_of_three_at_once", found)
+    return mean_claim("delta_vs_recompute.time_ratio", found, ">= 10", lambda value: value >= 10)
 
 
 def _warm_ratio(rows: Sequence[Row]) -> StudyClaim:

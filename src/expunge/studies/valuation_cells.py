@@ -49,6 +49,9 @@ ESTIMATORS: dict[str, Estimator] = {
 
 BUDGETS = {"small": (500, 1000, 2000), "full": (1000, 2000, 4000, 8000, 16000)}
 REPEATS = {"small": 4, "full": 8}
+RUNS = 60
+"""Independent runs behind the test of bias."""
+
 ERROR = {"small": 0.01, "full": 0.01}
 
 
@@ -132,11 +135,11 @@ class _Without:
 
 
 def _bias_z(estimator: Estimator) -> float:
-    """Largest mean error over owners in standard errors, from 60 independent runs on a random game."""
+    """Largest mean error over owners in standard errors, from independent runs on a random game."""
     partition = Partition(((0, 1, 2), (3, 4), (5,), (6, 7, 8)))
     game = Cached(random_game(9, seed=11))
     truth = value(game, partition, Exact()).value
-    runs = [value(game, partition, estimator, Rounds(2), seed=seed, batch=96).value - truth for seed in range(60)]
+    runs = [value(game, partition, estimator, Rounds(2), seed=seed, batch=96).value - truth for seed in range(RUNS)]
     error = np.array(runs)
     spread = np.maximum(error.std(0, ddof=1), 1e-12) / len(error) ** 0.5
     return float(np.abs(error.mean(0) / spread).max())

@@ -48,7 +48,7 @@ class Task:
 def task_of(records: Records, scale: str, seed: int, noisy: float = 0.0) -> Task:
     """The data's owners in as many groups of about equal size as the task has owners; each group is valued as one.
 
-    **Arguments:** `noisy`: share of the groups whose training labels are all flipped to another class.
+    **Arguments:** `noisy`: share of the groups whose training labels are all flipped to the next class.
 
     **Raises:** `OperatorError("bad-data")` for regression, and for fewer than eight owners in the training records.
     """
@@ -65,7 +65,7 @@ def task_of(records: Records, scale: str, seed: int, noisy: float = 0.0) -> Task
     }
     records = replace(records, owners=tuple(group.get(owner, "elsewhere") for owner in records.owners), raw=None)
     bad = np.isin(np.arange(count), generator.permutation(count)[: round(noisy * count)])
-    records = _flipped(records, {f"group-{number:03d}" for number in np.flatnonzero(bad)}, generator)
+    records = _flipped(records, {f"group-{number:03d}" for number in np.flatnonzero(bad)})
     assert owners_of(records) == tuple(f"group-{number:03d}" for number in range(count))
     recipe = replace(RECIPE, seed=derive(seed, "study/valuation/recipe"), sharding=Sharding(shards))
     return Task(records, Partition.even(count, shards), recipe, bad)
@@ -79,11 +79,10 @@ def _fewer(records: Records, size: Size, generator: np.random.Generator) -> Reco
     return records.select(sorted(rows))
 
 
-def _flipped(records: Records, groups: set[str], generator: np.random.Generator) -> Records:
-    """Training labels of these groups become another class each, uniformly."""
+def _flipped(records: Records, groups: set[str]) -> Records:
+    """Training labels of these groups become the next class: mistakes that agree, which averaging does not cure."""
     hit = [part == "train" and owner in groups for owner, part in zip(records.owners, records.split, strict=True)]
-    shift = torch.from_numpy(generator.integers(1, max(records.classes, 2), len(records)))
-    moved = (records.targets + shift) % records.classes
+    moved = (records.targets + 1) % records.classes
     return replace(records, targets=torch.where(torch.tensor(hit), moved, records.targets))
 
 
