@@ -14,9 +14,9 @@ from expunge.cli.main import main
 from expunge.journey import artifacts, valuing
 from expunge.journey.workspace import Workspace
 from expunge.ledger import objects
-from expunge.ledger.safetensors_check import check
 from expunge.records import Records, digits, to_bytes
 from expunge.valuation import Exact, Permutation, owners_of, partition_of, training_game, value
+from expunge.valuation.storage import names_in
 
 OWNERS = 12
 ORDER = ["value", "--error", "0.03"]
@@ -55,7 +55,7 @@ def constituents(ws: Path) -> tuple[list[str], np.ndarray]:
     """Names and, for each stored constituent, who it saw."""
     with Workspace.open(ws).store() as store:
         data = objects.read(store, artifacts.digest_of(store, valuing.HOLDER, "constituents"))
-    names = json.loads(check(data).metadata["names"])
+    names, _ = names_in(data)
     return names, np.unpackbits(load(data)["seen"], axis=1, count=len(names)).astype(bool)
 
 

@@ -58,6 +58,7 @@ def test_the_whole_study_on_tiny_sizes(records: Records, tmp_path: Path, monkeyp
     tiny = Size(9, 3, 300, 100)
     monkeypatch.setattr(valuation_task, "SIZES", {"small": tiny, "full": tiny})
     monkeypatch.setattr(valuation_cells, "RUNS", 10)
+    monkeypatch.setattr(valuation_cells, "BEFORE", 300)
     monkeypatch.setattr(valuation_cells, "REPEATS", {"small": 2})
     monkeypatch.setattr(valuation_cells, "BUDGETS", {"small": (100, 200)})
     results = run_study(ValuationStudy(), Setting(records, "digits", "small", (0,)), tmp_path)
@@ -69,5 +70,11 @@ def test_the_whole_study_on_tiny_sizes(records: Records, tmp_path: Path, monkeyp
     wanted += ["delta_vs_recompute.time_ratio", "noisy_owner.auroc"]
     assert claims.keys() >= set(wanted)
     page = (tmp_path / "report.html").read_text("utf-8")
-    for title in ("What each owner", "Error against cost", "while owners are removed", "after a deletion"):
+    for title in (
+        "What each owner",
+        "Error against cost",
+        "while owners are removed",
+        "before and after one owner left",
+        "after a deletion",
+    ):
         assert title in page

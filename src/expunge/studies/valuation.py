@@ -35,7 +35,7 @@ class ValuationStudy:
         if part == "noisy":
             return noisy_owners(setting.records, setting.scale, seed)
         if part == "exits":  # at the paper's size: the fewer owners there are, the more each exit changes
-            return exits(task_of(setting.records, "full", seed), setting.scale, seed)
+            return exits(task_of(setting.records, "full", seed), seed)
         return convergence(task_of(setting.records, setting.scale, seed), setting.scale, seed)
 
     def claims(self, setting: Setting, rows: Sequence[Row]) -> list[StudyClaim]:

@@ -48,11 +48,15 @@ ESTIMATORS: dict[str, Estimator] = {
 }
 
 BUDGETS = {"small": (500, 1000, 2000), "full": (1000, 2000, 4000, 8000, 16000)}
-REPEATS = {"small": 4, "full": 8}
+REPEATS = {"small": 8, "full": 8}
 RUNS = 60
 """Independent runs behind the test of bias."""
 
-ERROR = {"small": 0.01, "full": 0.01}
+ERROR = 0.01
+"""Half-width of values that are shown."""
+
+BEFORE = 8000
+"""Utilities behind the values before an exit; times are compared at twice the half-width that they give."""
 
 
 def known_games() -> list[Row]:
@@ -176,7 +180,7 @@ def convergence(task: Task, scale: str, seed: int) -> list[Row]:
         for budget in BUDGETS[scale]:
             rows.append(_budgeted(task, cache, truth.value, name, estimator, budget, scale, seed))
     rows += exact_changes(task, cache, truth, seed)
-    found = value(cache, task.partition, Adjusted(), HalfWidth(ERROR[scale]), seed=seed)
+    found = value(cache, task.partition, Adjusted(), HalfWidth(ERROR), seed=seed)
     halves = found.half_width().tolist()
     for owner, worth, half, real in zip(found.owners, found.value.tolist(), halves, truth.value.tolist(), strict=True):
         rows.append({"kind": "value", "seed": seed, "owner": owner, "value": worth, "half_width": half, "exact": real})
@@ -229,22 +233,42 @@ def exact_changes(task: Task, cache: Cached, before: Values, seed: int) -> list[
     return rows
 
 
-def exits(task: Task, scale: str, seed: int) -> list[Row]:
-    """Single and batched exits: the time to values of equal width.
+def exits(task: Task, seed: int) -> list[Row]:
+    """Single and batched exits: the time to values of equal width, and the values before and after the single one.
 
-    Before the exit there are values at half the width, and the constituents that they took: what a workspace keeps.
-    The update estimates the change so that both together have the width. Valuing anew starts from nothing, as in the
+    Before the exit there are values, and the constituents that they took: what a workspace keeps. The update estimates
+    the change so that both together have twice the width of these values. Valuing anew starts from nothing, as in the
     paper, and once from the kept constituents: what the cache alone saves.
     """
     shards, game = task.partition.shards, task.game()
-    before = value(Cached(game), task.partition, Adjusted(), HalfWidth(ERROR[scale] / 2), seed=seed)
-    kept = game.contents()
+    before = value(Cached(game), task.partition, Adjusted(), Evaluations(BEFORE), seed=seed)
+    kept, width = game.contents(), 2 * float(before.half_width().max())
     batch = tuple(shard[-1] for shard in shards[:3])
-    rows = []
+    rows: list[Row] = []
     for kind, leavers in (("single", (shards[0][0],)), ("batched", batch)):
-        row = {"kind": "exit", "seed": seed, "exit": kind, "leavers": len(leavers)}
-        rows.append({**row, **_timed_exit(task, before, kept, leavers, ERROR[scale], seed)})
+        row, after = _timed_exit(task, before, kept, leavers, width, seed)
+        rows.append({"kind": "exit", "seed": seed, "exit": kind, "leavers": len(leavers), **row})
+        if kind == "single":
+            rows += _before_and_after(before, after, seed)
     return rows
+
+
+def _before_and_after(before: Values, after: Values, seed: int) -> list[Row]:
+    """One row for each owner who stays."""
+    halves = (dict(zip(each.owners, each.half_width().tolist(), strict=True)) for each in (before, after))
+    first, second = halves
+    return [
+        {
+            "kind": "after",
+            "seed": seed,
+            "owner": owner,
+            "before": before.of(owner),
+            "before_half_width": first[owner],
+            "after": after.of(owner),
+            "after_half_width": second[owner],
+        }
+        for owner in after.owners
+    ]
 
 
 def _timed_exit(task: Task, before: Values, kept: Contents, leavers: tuple[int, ...], width: float, seed: int) -> Row:
@@ -256,16 +280,17 @@ def _timed_exit(task: Task, before: Values, kept: Contents, leavers: tuple[int, 
         "warm": (kept, lambda game: value(game, left, Adjusted(), HalfWidth(width), seed=seed)),
     }
     found: Row = {}
+    results = {}
     for name, (constituents, way) in ways.items():
         game = task.game()
         game.restore(constituents)
         started = time.process_time()
-        values = way(Cached(game))
+        results[name] = values = way(Cached(game))
         found[f"{name}_seconds"] = time.process_time() - started
         found[f"{name}_evaluations"] = values.evaluations
         found[f"{name}_trainings"] = game.trainings
         found[f"{name}_half_width"] = float(values.half_width().max())
-    return found
+    return found, results["update"]
 
 
 def noisy_owners(records: Any, scale: str, seed: int) -> list[Row]:
@@ -273,7 +298,7 @@ def noisy_owners(records: Any, scale: str, seed: int) -> list[Row]:
     task = task_of(records, scale, seed, noisy=0.2)
     game = task.game()
     cache = Cached(game)
-    found = value(cache, task.partition, Adjusted(), HalfWidth(ERROR[scale]), seed=seed)
+    found = value(cache, task.partition, Adjusted(), HalfWidth(ERROR), seed=seed)
     rows: list[Row] = [
         {
             "kind": "noisy",

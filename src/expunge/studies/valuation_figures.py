@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from expunge.reports import Axis, Bar, Group, Measured, Series, StudyFigure, Unit
+from expunge.reports import Axis, Bar, Group, Measured, Series, StudyFigure, Tone, Unit
 from expunge.reports.figures import bars, lines
 from expunge.studies.claims import mean_interval
 
@@ -17,7 +17,7 @@ SHOWN = 24
 
 def valuation_figures(rows: Sequence[Row]) -> list[StudyFigure]:
     """Values, error against cost, removal curves, updates."""
-    return [_values(rows), _convergence(rows), _removal(rows), _exits(rows)]
+    return [_values(rows), _convergence(rows), _removal(rows), _before_and_after(rows), _exits(rows)]
 
 
 def _values(rows: Sequence[Row]) -> StudyFigure:
@@ -37,6 +37,28 @@ def _values(rows: Sequence[Row]) -> StudyFigure:
     drawing = bars("What each owner's data is worth", groups, Axis("S-Shapley value, in accuracy"), mark=0.0)
     caption = "One seed; the owners with the highest and the lowest values. Values add up to what all owners add."
     return StudyFigure(drawing, caption)
+
+
+def _before_and_after(rows: Sequence[Row]) -> StudyFigure:
+    first = [row for row in rows if row["kind"] == "after"]
+    own = sorted((row for row in first if row["seed"] == first[0]["seed"]), key=_moved)
+    groups = [
+        Group(
+            f"owner {row['owner']}",
+            (
+                Bar("before the deletion", _measured(row["before"], row["before_half_width"]), Tone.BEFORE),
+                Bar("after, updated", _measured(row["after"], row["after_half_width"]), Tone.AFTER),
+            ),
+        )
+        for row in own[: SHOWN // 2]
+    ]
+    drawing = bars("Values before and after one owner left", groups, Axis("S-Shapley value, in accuracy"), mark=0.0)
+    caption = "One seed; the owners whose values moved most. Intervals at 95 %."
+    return StudyFigure(drawing, caption)
+
+
+def _moved(row: Row) -> float:
+    return -abs(float(row["after"] - row["before"]))
 
 
 def _worth(row: Row) -> float:

@@ -32,8 +32,18 @@ def to_bytes(game: ShardedGame, names: Sequence[str], tests: Sequence[str]) -> b
     known = game.contents()
     seen = np.packbits(rows(list(known), len(names)), axis=1)
     held = np.stack(list(known.values())) if known else np.zeros((0, len(tests), 1), np.float32)
-    text = {"names": json.dumps(list(names)), "tests": json.dumps(list(tests))}
-    return save({"posteriors": held, "seen": seen}, text)
+    # One entry: several would be written in any order, and the bytes would differ from run to run.
+    text = json.dumps({"names": list(names), "tests": list(tests)}, sort_keys=True)
+    return save({"posteriors": held, "seen": seen}, {"constituents": text})
+
+
+def names_in(data: bytes) -> tuple[list[str], list[str]]:
+    """Names of the columns and ids of the test records in a file that `to_bytes` wrote.
+
+    **Raises:** `AttackSuspected("not-a-model" | "malformed-model")`.
+    """
+    found = strict_json.loads(check(data).metadata["constituents"].encode())
+    return found["names"], found["tests"]
 
 
 def from_bytes(data: bytes, tests: Sequence[str], gone: Collection[str] = ()) -> Known:
@@ -44,8 +54,7 @@ def from_bytes(data: bytes, tests: Sequence[str], gone: Collection[str] = ()) ->
     **Raises:** `AttackSuspected("not-a-model" | "malformed-model")`; `OperatorError("bad-data")` where a test record is
     not in the file.
     """
-    header = check(data).metadata
-    names, stored = (strict_json.loads(header[name].encode()) for name in ("names", "tests"))
+    names, stored = names_in(data)
     place = {record: row for row, record in enumerate(stored)}
     if not place.keys() >= set(tests):
         raise OperatorError("bad-data", "the stored posteriors lack a test record")
