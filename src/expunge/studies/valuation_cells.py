@@ -59,6 +59,10 @@ BEFORE = 8000
 """Utilities behind the values before an exit; times are compared at twice the half-width that they give."""
 
 
+NARROWEST = 1e-4
+"""Half-width at which times are compared where the values before are exact."""
+
+
 def known_games() -> list[Row]:
     """Exact values of known games against their closed forms, and the four properties on random games."""
     found = value(paper_game(), Partition(((0, 1), (2,))), Exact()).value
@@ -242,7 +246,7 @@ def exits(task: Task, seed: int) -> list[Row]:
     """
     shards, game = task.partition.shards, task.game()
     before = value(Cached(game), task.partition, Adjusted(), Evaluations(BEFORE), seed=seed)
-    kept, width = game.contents(), 2 * float(before.half_width().max())
+    kept, width = game.contents(), max(2 * float(before.half_width().max()), NARROWEST)
     batch = tuple(shard[-1] for shard in shards[:3])
     rows: list[Row] = []
     for kind, leavers in (("single", (shards[0][0],)), ("batched", batch)):
@@ -271,8 +275,10 @@ def _before_and_after(before: Values, after: Values, seed: int) -> list[Row]:
     ]
 
 
-def _timed_exit(task: Task, before: Values, kept: Contents, leavers: tuple[int, ...], width: float, seed: int) -> Row:
-    """Seconds of one core, utilities, trainings and width of the update and of valuing anew."""
+def _timed_exit(
+    task: Task, before: Values, kept: Contents, leavers: tuple[int, ...], width: float, seed: int
+) -> tuple[Row, Values]:
+    """Seconds of one core, utilities, trainings and width of the update and of valuing anew; the updated values."""
     left, rest = task.partition.without(leavers), width * 0.75**0.5
     ways: dict[str, tuple[Contents, Callable[[Game], Values]]] = {
         "update": (kept, lambda game: update(before, game, leavers, stop=HalfWidth(rest), seed=seed)),
