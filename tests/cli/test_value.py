@@ -72,6 +72,7 @@ def test_values_settlement_and_deletions(tmp_path: Path, capsys: pytest.CaptureF
     assert again["owners"] == first["owners"]
     sale = run(capsys, "-w", str(ws), "settle", "--revenue", "100003")[1]
     assert sum(line["payout"] for line in sale["lines"]) == 100003
+    assert "owner-05" in (ws / "reports" / "values.html").read_text("utf-8")
     assert main(["-w", str(ws), *ORDER]) == main(["-w", str(ws), "settle", "--revenue", "100003"]) == 0
     for owner, how in (("owner-00", "updated"), ("owner-05", "updated, before and after measured")):
         deleted(ws, owner, how, capsys)
@@ -97,6 +98,9 @@ def deleted(ws: Path, owner: str, how: str, capsys: pytest.CaptureFixture[str]) 
     if how == "updated":  # same test records: the statement begins where the last one ended
         values = {line["value"] for line in before["lines"]}
         assert {line["value_before"] for line in statement["lines"]} == values
+    page = (ws / "reports" / "values.html").read_text("utf-8")
+    assert owner not in page
+    assert "Before and after the last deletion" in page
     names, seen = constituents(ws)
     assert owner not in names
     assert seen.any(1).all()
@@ -164,6 +168,7 @@ def test_values_that_cannot_be_kept_do_not_stop_a_deletion(tmp_path: Path, capsy
     assert outcome["degraded"][0].startswith("Values: dropped")
     assert outcome["degraded"][0] in signed(Path(outcome["bundle"]))
     assert run(capsys, "-w", str(ws), "settle", "--revenue", "1")[1]["error"]["code"] == "not-valued"
+    assert not (ws / "reports" / "values.html").exists()
 
 
 def test_names_that_nobody_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

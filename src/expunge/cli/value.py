@@ -75,7 +75,7 @@ def _values(result: Result) -> str:
         f"{_half(result['half_width'])} at 95 %; {result['evaluations']} utilities, "
         f"{result['trainings']} networks trained."
     )
-    return "\n".join([*lines, tail + reached])
+    return "\n".join([*lines, tail + reached, result["page"]])
 
 
 def _worth(line: Result) -> float:

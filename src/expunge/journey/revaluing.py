@@ -23,6 +23,7 @@ from expunge.journey.valuing import (
     data_digest,
     known_constituents,
     put,
+    show_page,
     stored,
 )
 from expunge.ledger import objects, receipts, salts
@@ -79,6 +80,7 @@ def switch(tx: Transaction, holder: str) -> None:
         if role != "annex":
             objects.point(tx, HOLDER, role, digest)
     objects.release(tx, _under(holder))
+    show_page(tx)
     for digest in {*old.values()} - {*new.values()}:
         objects.erase(tx, digest, "values and utilities that data of a leaver went into")
 
@@ -170,7 +172,8 @@ def _kept(store: Store, holder: str, order: Order, change: _Change) -> dict[str,
     trained, deleted = scene.game.trainings, 0
     annex, labels = _annex(settle(before, revenue), settle(after, revenue), change)
     columns = [scene.names.index(name) for name in change.leavers]
-    fresh = body_of(scene, order, after, data_digest(store, holder), how=change.how, labels=labels)
+    data, previous = data_digest(store, holder), _previous(change)
+    fresh = body_of(scene, order, after, data, how=change.how, labels=labels, previous=previous)
     scene.cache.forget(columns)
     deleted = scene.game.forget(columns)
     with store.transaction() as tx:
@@ -188,6 +191,16 @@ def _kept(store: Store, holder: str, order: Order, change: _Change) -> dict[str,
         "shared_before": float(before.value.sum()),
         "shared_after": float(after.value.sum()),
         "half_width": float(after.half_width().max()),
+    }
+
+
+def _previous(change: _Change) -> dict[str, list[float | None]]:
+    """Value and half-width before, of those who stay, by name."""
+    stay = {change.scene.names[owner] for owner in change.after.owners}
+    return {
+        change.names[line["owner"]]: [line["value"], line["half_width"]]
+        for line in change.before.to_json()
+        if change.names[line["owner"]] in stay
     }
 
 

@@ -18,6 +18,7 @@ from expunge.ledger.store import Store, Transaction
 from expunge.plain import encode
 from expunge.progress import Progress
 from expunge.records import Records
+from expunge.reports.values import values_report
 from expunge.training import Executor, Recipe
 from expunge.valuation import (
     Adjusted,
@@ -44,6 +45,7 @@ from expunge.valuation.estimator import Estimator
 from expunge.valuation.storage import Known, from_bytes, restore, to_bytes, values_from_json, values_to_json
 
 HOLDER: Final = "valuation"
+PAGE: Final = "reports/values.html"
 REVENUE: Final = "valuation-revenue"
 """Setting that holds the revenue of the last sale that was settled, in its smallest unit."""
 
@@ -132,6 +134,7 @@ def shown(store: Store) -> dict[str, Any]:
         "seconds": values.seconds,
         "current": body["data"] == data_digest(store),
         "how": body["how"],
+        "page": str(store.folder / PAGE),
     }
 
 
@@ -169,6 +172,7 @@ def body_of(
     *,
     how: str = "estimated",
     labels: dict[str, str] | None = None,
+    previous: dict[str, list[float | None]] | None = None,
 ) -> dict[str, Any]:
     """What is kept of values: those who left have no name, no column and no label any more."""
     everybody = np.isin(np.arange(len(scene.names)), values.owners)
@@ -181,6 +185,7 @@ def body_of(
         "ends": ends.tolist(),
         "how": how,
         "labels": labels or {},
+        "previous": previous or {},
     }
 
 
@@ -198,6 +203,29 @@ def put(tx: Transaction, holder: str, scene: Scene, body: dict[str, Any]) -> Non
     objects.put(tx, to_bytes(scene.game, names, scene.tests), "constituents", (holder, "constituents"))
     objects.put_json(tx, body["data"], "settings", (holder, "data"))
     objects.put_json(tx, body, "values", (holder, "values"))
+    objects.put(tx, _page(body).encode(), "page", (holder, "page"))
+    if holder == HOLDER:
+        show_page(tx)
+
+
+def show_page(tx: Transaction) -> None:
+    """Keep the page of the values that stand in the workspace's reports. It names owners, and goes with its object."""
+    digest = objects.pointed(tx.connection, HOLDER, "page")
+    if digest is not None:
+        objects.export(tx, digest, PAGE)
+
+
+def _page(body: dict[str, Any]) -> str:
+    values = values_from_json(body["values"])
+    lines = [{**line, "owner": body["names"][line["owner"]]} for line in values.to_json()]
+    facts = {
+        "lead": f"By {body['order']['estimator']['kind']}: {body['how']}.",
+        "shards": len(values.partition.shards),
+        "shared": body["ends"][1] - body["ends"][0],
+        "evaluations": values.evaluations,
+        "seconds": values.seconds,
+    }
+    return values_report(facts, lines, body["previous"])
 
 
 def _keeper(store: Store, scene: Scene) -> Callable[[Values], None]:
