@@ -45,6 +45,14 @@ def test_round_trip_with_owners_and_test_records_struck_out():
     assert raised.value.code == "bad-data"
 
 
+def test_other_tensors_are_refused():
+    from safetensors.numpy import save
+
+    with pytest.raises(OperatorError) as raised:
+        from_bytes(save({"x": np.zeros(1)}), TESTS)
+    assert raised.value.code == "bad-data"
+
+
 def test_only_constituents_that_fit_are_restored_and_none_is_trained_again():
     known = from_bytes(to_bytes(trained(), NAMES, TESTS), TESTS)
     again = game()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from expunge.reports.study import StudyFigure
-from expunge.studies.claims import StudyClaim, mean_claim, share_claim
+from expunge.studies.claims import StudyClaim, mean_claim
 from expunge.studies.frame import Row, Setting
 from expunge.studies.valuation_cells import convergence, exits, known_games, noisy_owners, serial_and_parallel
 from expunge.studies.valuation_figures import valuation_figures
@@ -59,7 +59,7 @@ class ValuationStudy:
             mean_claim("noisy_owner.auroc", noisy, ">= 0.9", lambda value: value >= 0.9),
             mean_claim("noisy_owner.points_gained_without_them", gain, "> 0", lambda value: value > 0),
             mean_claim("constituents.evaluations_per_training", ratio, ">= 3", lambda value: value >= 3),
-            share_claim("serial_parallel.identical", same, "1", lambda value: value == 1),
+            _mark("serial_parallel.identical", all(same), "1", all(same)),
         ]
 
     def figures(self, setting: Setting, rows: Sequence[Row]) -> list[StudyFigure]:
@@ -95,7 +95,7 @@ def _time_ratio(rows: Sequence[Row], kind: str) -> StudyClaim:
     own = [row for row in _only(rows, "exit") if row["exit"] == kind]
     found = [row["recompute_seconds"] / row["update_seconds"] for row in own]
     if kind == "batched":
-        return mean_claim("delta_vs_recompute.time_ratio_of_three_at_once", found)
+        return mean_claim("delta_vs_recompute.time_ratio_batched", found)
     return mean_claim("delta_vs_recompute.time_ratio", found, ">= 10", lambda value: value >= 10)
 
 

@@ -40,9 +40,12 @@ def to_bytes(game: ShardedGame, names: Sequence[str], tests: Sequence[str]) -> b
 def names_in(data: bytes) -> tuple[list[str], list[str]]:
     """Names of the columns and ids of the test records in a file that `to_bytes` wrote.
 
-    **Raises:** `AttackSuspected("not-a-model" | "malformed-model")`.
+    **Raises:** `AttackSuspected("not-a-model" | "malformed-model")`; `OperatorError("bad-data")` for other tensors.
     """
-    found = strict_json.loads(check(data).metadata["constituents"].encode())
+    text = check(data).metadata.get("constituents")
+    if text is None:
+        raise OperatorError("bad-data", "the safetensors file holds tensors, but not constituents")
+    found = strict_json.loads(text.encode())
     return found["names"], found["tests"]
 
 
