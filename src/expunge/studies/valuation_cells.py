@@ -47,8 +47,8 @@ ESTIMATORS: dict[str, Estimator] = {
     "ours": Adjusted(),
 }
 
-BUDGETS = {"small": (500, 1000, 2000), "full": (1000, 2000, 4000, 8000, 16000)}
-REPEATS = {"small": 8, "full": 8}
+BUDGETS = {"small": (1000, 2000, 4000), "full": (1000, 2000, 4000, 8000, 16000)}
+REPEATS = {"small": 4, "full": 8}
 RUNS = 60
 """Independent runs behind the test of bias."""
 

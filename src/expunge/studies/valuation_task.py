@@ -28,6 +28,9 @@ class Size:
 
 SIZES = {"small": Size(32, 4, 1200, 400), "full": Size(64, 8, 2400, 1000)}
 
+EXACT = 1e-12
+"""Error that counts as none: an estimator that has exhausted its strata."""
+
 RECIPE = Recipe(network=MLP((16,)), optimiser=SGD(lr=0.1), epochs=10, batch_size=32)
 
 
@@ -99,10 +102,14 @@ def ratio_at_equal_error(rows: Sequence[dict[str, Any]], slow: str, fast: str) -
     two nearest points are carried together by error ~ 1/sqrt(evaluations).
     """
     lines = [
-        sorted((row["rmse"], row["evaluations"]) for row in rows if row["estimator"] == name and row["complete"])
+        sorted(
+            (max(row["rmse"], EXACT), row["evaluations"])
+            for row in rows
+            if row["estimator"] == name and row["complete"]
+        )
         for name in (slow, fast)
     ]
-    if not all(lines) or min(line[0][0] for line in lines) <= 0:
+    if not all(lines):
         return None
     low, high = max(line[0][0] for line in lines), min(line[-1][0] for line in lines)
     if low >= high:
