@@ -40,6 +40,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "log-older": (50, "The log is older than the kept checkpoint: ask for a fresh bundle, or suspect a rollback."),
     "log-fork": (50, "The log and the kept checkpoint disagree on the past: two histories were shown."),
     "model-mismatch": (50, "The model file is not the one that the receipt binds."),
+    "deletion-invalid": (50, "The data changed by something else than the deletion of these records."),
     "receipt-incomplete": (50, "The signed receipt lacks a field, or a field has the wrong form."),
     "not-covered-missing": (50, "The receipt does not say what it leaves out."),
 }
@@ -199,6 +200,60 @@ def verify_consistency(old: int, new: int, old_root: bytes, new_root: bytes, pro
         position, last = position >> 1, last >> 1
     if (past, present) != (old_root, new_root) or (last and old != new):
         raise Refused("consistency-invalid", "the proof does not join the two roots")
+
+
+TOMBSTONE: Final = b"expunge tombstone 1"
+"""The leaf in place of a deleted record in the tree over the data; no commitment has its length."""
+
+
+def spans_around(first: int, last: int, places: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The largest subtrees of the leaves [first, last) without any of `places`, from left to right."""
+    if not places:
+        yield first, last
+    elif last - first > 1:
+        middle = first + (1 << (last - first - 1).bit_length() - 1)  # RFC 9162, section 2.1.1
+        yield from spans_around(first, middle, [place for place in places if place < middle])
+        yield from spans_around(middle, last, [place for place in places if place >= middle])
+
+
+def joined_root(
+    first: int, last: int, places: Sequence[int], leaves: Iterator[bytes], around: Iterator[bytes]
+) -> bytes:
+    """The root of the leaves [first, last): from `around` where none of `places` is inside, from `leaves` at these."""
+    if not places:
+        return next(around)
+    if last - first == 1:
+        return leaf_hash(next(leaves))
+    middle = first + (1 << (last - first - 1).bit_length() - 1)
+    left = joined_root(first, middle, [place for place in places if place < middle], leaves, around)
+    return node_hash(left, joined_root(middle, last, [place for place in places if place >= middle], leaves, around))
+
+
+@dataclass(frozen=True)
+class DeletionProof:
+    """Deleted leaves at `places` in a tree of `size` leaves, and the hashes of the subtrees around them, in order."""
+
+    size: int
+    places: tuple[int, ...]
+    deleted: tuple[bytes, ...]
+    around: tuple[bytes, ...]
+
+    def joins(self, before: bytes, after: bytes) -> bool:
+        """Whether the tree with root `after` is that with root `before` with tombstones in place of `deleted`.
+
+        `size` is the proof's own word: hashes cannot be moved by a wrong one, only the numbers of their places.
+        """
+        ordered = all(one < other for one, other in zip(self.places, self.places[1:], strict=False))
+        inside = bool(self.places) and self.places[0] >= 0 and self.places[-1] < self.size <= SAFE_INTEGER
+        whole = len(self.deleted) == len(self.places) and all(len(each) == 32 for each in self.deleted + self.around)
+        if not (ordered and inside and whole):
+            return False
+        if len(self.around) != sum(1 for _ in spans_around(0, self.size, self.places)):
+            return False
+        return self._root(self.deleted) == before and self._root((TOMBSTONE,) * len(self.places)) == after
+
+    def _root(self, leaves: Sequence[bytes]) -> bytes:
+        return joined_root(0, self.size, self.places, iter(leaves), iter(self.around))
 
 
 # --- 4. Keys, envelopes and checkpoints -----------------------------------------------------------------------------
@@ -373,6 +428,7 @@ BUNDLE: Final = {
     "keys": [_HASH],
     "rotations": [ENVELOPE],
 }
+DELETION: Final = {"size": is_count, "places": [is_count], "deleted": [_HEX], "around": [_HEX]}
 ROTATION: Final = {"from_index": is_count, "new": _HASH, "old": _HASH, "rotated": _DATE}
 PREDICATE: Final = {
     "request": {"id": matches(r"[A-Za-z0-9._:-]{1,128}"), "rule": is_text}
@@ -657,6 +713,22 @@ class _Evidence:
             raise Refused("model-mismatch", f"the file has SHA-256 {digest}, which the receipt does not bind")
         return f"SHA-256 {digest}"
 
+    def deletion(self) -> str:
+        receipt = self._complete()
+        data, gone = receipt["data"], receipt["forgotten"]["commitments"]
+        plain = data["deletion_proof"]
+        if plain is None:
+            raise Refused("not-asked", "the receipt holds no proof of what changed in the data")
+        for fault in faults(plain, DELETION, "deletion_proof"):
+            raise Refused("deletion-invalid", fault)
+        deleted, around = (tuple(map(bytes.fromhex, plain[name])) for name in ("deleted", "around"))
+        proof = DeletionProof(plain["size"], tuple(plain["places"]), deleted, around)
+        if not proof.joins(bytes.fromhex(data["old_root"]), bytes.fromhex(data["retained_root"])):
+            raise Refused("deletion-invalid", "the proof does not lead from the old data root to the new one")
+        if not set(gone) <= set(plain["deleted"]):
+            raise Refused("deletion-invalid", "a forgotten record is not among the deleted ones")
+        return f"of {plain['size']} leaves {len(deleted)} became tombstones, the {len(gone)} of the receipt among them"
+
     def receipt_complete(self) -> str:
         for fault in statement_faults(self._signed()):
             raise Refused("receipt-incomplete", fault)
@@ -703,7 +775,7 @@ def verify(data: bytes, model: Path | None = None, key: str | None = None, check
     except Refused as refused:
         return Report((Check("bundle", False, refused.code, str(refused)),), None)
     log = [evidence.inclusion, evidence.consistency]
-    content = [evidence.model_file, evidence.receipt_complete, evidence.not_covered]
+    content = [evidence.model_file, evidence.deletion, evidence.receipt_complete, evidence.not_covered]
     steps = [evidence.signature, evidence.key_trusted, *log, *content]
     answers = [Check("bundle", True, "ok", f"{len(data)} bytes in canonical form"), *map(_answer, steps)]
     complete = all(check.holds for check in answers[-2:])

@@ -67,7 +67,7 @@ def file(store: Store, number: int, owner: str, verified_by: str | None = "desk"
 
 
 class ToySteps:
-    """Deletes rows. Owners whose number is divisible by `suspicious` are held."""
+    """Deletes rows: into place with the receipt. Owners whose number is divisible by `suspicious` are held."""
 
     def __init__(self, store: Store, suspicious: int = 10**9) -> None:
         self.store, self.suspicious = store, suspicious
@@ -102,9 +102,9 @@ class ToySteps:
         return {"request": request.id, "not_covered": ["backups"]}
 
     def commit(self, tx: Transaction, step: str, run: Sequence[Request], record: Record) -> Record:
-        if step == "unlearn":
-            _switch(tx, f"run/{run[0].run}", sorted(_owners(run)))
         if step == "receipt":
+            _switch(tx, f"run/{run[0].run}")
+            salts.destroy(tx, map(salt_name, sorted(_owners(run))), "deleted on request")
             entry = hashlib.sha256(run[0].id.encode()).digest()
             record = {**record, "leaf": log.append(tx.connection, [entry])[0]}
             receipt = objects.put_json(tx, record, "receipt", (f"receipt/{run[0].id}", "bundle"))
@@ -116,16 +116,18 @@ def _owners(run: Sequence[Request]) -> set[str]:
     return {request.subject.owner or "" for request in run if request.subject is not None}
 
 
-def _switch(tx: Transaction, holder: str, owners: Sequence[str]) -> None:
+def _switch(tx: Transaction, holder: str) -> None:
+    """With the first receipt of a run: its model and rows become the workspace's."""
     old = objects.held(tx.connection, WORKSPACE)
     new = objects.held(tx.connection, holder)
+    if not new:
+        return
     for role, digest in new.items():
         objects.point(tx, WORKSPACE, role, digest)
     objects.release(tx, holder)
     objects.export(tx, new["model"], "model.bin")
     for digest in set(old.values()) - set(new.values()):
         objects.erase(tx, digest, "it held or saw deleted records")
-    salts.destroy(tx, map(salt_name, owners), "deleted on request")
 
 
 def carry(store: Store, ids: Sequence[str] | None = None, steps: ToySteps | None = None, **options: Any) -> Outcome:

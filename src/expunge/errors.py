@@ -93,7 +93,7 @@ CATALOGUE: Final[dict[str, tuple[type[ExpungeError], str]]] = {
     "bad-data": (OperatorError, "Correct the data file; nothing was changed."),
     "bad-envelope": (AttackSuspected, "An envelope is DSSE in strict JSON."),
     "bad-figure": (ProgrammerError, "Figures take finite numbers, and series of equal length."),
-    "bad-hyperparameter": (ProgrammerError, "See the docstring of the object for the allowed range."),
+    "bad-hyperparameter": (ProgrammerError, "Choose a value in the range that the message names."),
     "bad-json": (OperatorError, "Strict JSON only: docs/verify.md, section 2."),
     "bad-key": (OperatorError, "Ed25519 only: private keys as PKCS #8 PEM, public keys as PEM, verifier key or id."),
     "bad-network": (ProgrammerError, "Verification takes nn.Sequential of Linear and ReLU, and finite numbers."),

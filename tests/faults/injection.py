@@ -252,7 +252,7 @@ def _live(work: Callable[[], None], begin: int, say: int) -> None:
     """The child's whole life; it never comes back from here."""
     status, said = CRASHED, "was never told to begin"
     try:
-        if os.read(begin, 2):
+        if os.readv(begin, [bytearray(2)]):  # a call that no fault strikes, as the one below
             work()
             status, said = DONE, ""
     except ExpungeError as error:
@@ -261,5 +261,5 @@ def _live(work: Callable[[], None], begin: int, say: int) -> None:
         said = traceback.format_exc()
     finally:
         with contextlib.suppress(OSError):
-            os.writev(say, [said.encode()])  # a call that no fault strikes
+            os.writev(say, [said.encode()])
         os._exit(status)

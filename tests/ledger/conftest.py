@@ -10,6 +10,7 @@ from sqlalchemy import Connection, create_engine
 
 from expunge.ledger import bundle, log, receipts
 from expunge.ledger.signatures import SigningKey
+from expunge.records import DataTree
 
 ORIGIN = "expunge.example/test"
 MODEL = b"the bytes of a model file"
@@ -17,6 +18,13 @@ MODEL = b"the bytes of a model file"
 
 def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def data_change(number: int) -> receipts.DataChange:
+    """Of three records the middle one, whose commitment the receipt names, becomes a tombstone."""
+    leaves = (digest(f"before {number}"), digest(f"commitment {number}"), digest("after"))
+    tree = DataTree(tuple(map(bytes.fromhex, leaves)))
+    return receipts.DataChange(tree.root.hex(), tree.bury([1]).root.hex(), tree.proof([1]).to_json())
 
 
 def make_receipt(number: int = 0, **changes: Any) -> receipts.Receipt:
@@ -27,7 +35,7 @@ def make_receipt(number: int = 0, **changes: Any) -> receipts.Receipt:
         ),
         "forgotten": receipts.Forgotten((digest(f"commitment {number}"),), "SHA-256(salt || record)"),
         "model": receipts.ModelChange(digest("old"), hashlib.sha256(MODEL).hexdigest()),
-        "data": receipts.DataChange(digest("all"), digest("retained")),
+        "data": data_change(number),
         "method": receipts.MethodUsed("sharded", {"shards": 8, "sizes": [1, 2]}),
         "claim": receipts.Claim("exact", "training without the forget set"),
         "audit": (

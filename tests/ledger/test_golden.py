@@ -22,7 +22,8 @@ def named(path: Path) -> str:
 def test_every_golden_bundle_verifies(path: Path) -> None:
     key, kept = (path.with_name(name).read_text() for name in ("first-key.pem", "checkpoint"))
     report = expunge_verify.verify(path.read_bytes(), path.with_name("model.safetensors"), key, kept)
-    assert all(check.holds for check in report.checks), list(report.lines())
+    open_ = {check.name for check in report.checks if check.holds is not True}
+    assert open_ == ({"deletion"} if path.parent.name == "v1" else set()), list(report.lines())  # v1 held no proof
     assert report.receipt is not None
     assert receipts.Receipt.from_predicate(report.receipt).request.id.startswith("golden-")
 

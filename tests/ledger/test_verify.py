@@ -1,6 +1,7 @@
 """The standalone verifier before every flipped byte and every kind of swap."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import expunge_verify
-from expunge.ledger import bundle, dsse, log, signatures
+from expunge.ledger import bundle, dsse, log, receipts, signatures
 from expunge.ledger.checkpoints import sign_checkpoint
 from expunge.ledger.signatures import SigningKey
 from expunge_verify import Checkpoint, Report
@@ -21,6 +22,7 @@ NAMES = [
     "inclusion",
     "consistency",
     "model-file",
+    "deletion",
     "receipt-complete",
     "not-covered",
 ]
@@ -285,3 +287,31 @@ def test_any_text_is_a_checkpoint_or_refused(text: str) -> None:
         with pytest.raises(expunge_verify.Refused) as caught:
             expunge_verify.open_checkpoint(note, [key])
         assert caught.value.code in ("checkpoint-malformed", "checkpoint-unsigned")
+
+
+def _shifted(change: receipts.DataChange, **changes: Any) -> receipts.DataChange:
+    return replace(change, deletion_proof={**(change.deletion_proof or {}), **changes})
+
+
+def test_a_deletion_that_is_not_the_proven_one_is_found(desk: Any, receipt: Any) -> None:
+    """Each way in which the proof and the receipt can part: roots, places, leaves, and the forgotten records."""
+    right, other = receipt(0).data, receipt(1).data
+    proof = right.deletion_proof or {}
+    wrong = [
+        replace(right, retained_root=other.retained_root),
+        replace(right, old_root=right.retained_root),
+        replace(right, retained_root=right.old_root),
+        _shifted(right, places=[0]),
+        _shifted(right, places=[]),
+        _shifted(right, places=[5]),
+        _shifted(right, size=2**53 - 1),
+        _shifted(right, around=proof["around"][:-1]),
+        _shifted(right, deleted=[]),
+        _shifted(right, size="3"),
+        other,
+    ]
+    for change in wrong:
+        desk.envelopes.append(receipt(0, data=change).seal(desk.key))
+        log.append(desk.connection, [log.entry_of(desk.envelopes[-1])])
+        log.sign(desk.connection, "expunge.example/test", desk.key)
+        assert failed(expunge_verify.verify(desk.bundle())) == {"deletion": "deletion-invalid"}, change

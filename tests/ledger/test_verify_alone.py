@@ -22,6 +22,7 @@ NAMES = [
     "inclusion",
     "consistency",
     "model-file",
+    "deletion",
     "receipt-complete",
     "not-covered",
 ]

@@ -10,7 +10,6 @@ import torch
 from expunge.errors import ExpungeError, ProgrammerError
 from expunge.records import (
     TEST,
-    TOMBSTONE,
     TRAIN,
     Columns,
     DataTree,
@@ -21,6 +20,7 @@ from expunge.records import (
     new_salts,
     table,
 )
+from expunge_verify import TOMBSTONE
 
 SALT = bytes(range(32))
 

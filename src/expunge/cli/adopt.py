@@ -7,6 +7,7 @@ import typer
 
 from expunge.cli.options import AsJson, workspace
 from expunge.cli.output import Result, emit
+from expunge.cli.train import quality
 
 
 def register(app: typer.Typer) -> None:
@@ -29,4 +30,4 @@ def adopt(
 
 
 def _words(result: Result) -> str:
-    return f"Adopted: {result['accuracy_test']:.1%} right on the test set.\nModel {result['model']}"
+    return f"Adopted; on {result['records']} training records: {quality(result)}.\nModel {result['model']}"

@@ -82,7 +82,7 @@ def _words(result: Result) -> str:
         f"   {trained}.",
         f"2. A request arrives: forget {OWNER}. It is checked, screened, planned.",
         f"   One shard retrains, from the slice before: {work} gradient evaluations instead of {whole},",
-        f"   {cost['times_cheaper']:.0f} times cheaper. Claim: {done['claim']}.",
+        f"   {cost['times_cheaper']:.0f} times cheaper ({_stopped(cost)}). Claim: {done['claim']}.",
         f"3. The audit looks for the {done['forgotten']} records in the model before, after, and in retrained ones:",
         f"   loss on them {_triple(loss)};",
         f"   membership AUC {_triple(lira)}.",
@@ -95,6 +95,14 @@ def _words(result: Result) -> str:
         f"Try it: expunge verify {done['bundle']} --model {done['model_file']}",
     ]
     return "\n".join(lines)
+
+
+def _stopped(cost: Result) -> str:
+    """The harder comparison beside the easy one."""
+    stopped = cost["stopped_retraining_evaluations"]
+    if stopped is None:
+        return "plain retraining never gets as accurate"
+    return f"{stopped / cost['gradient_evaluations']:.1f} times, if retraining stops at equal accuracy"
 
 
 def _check_line(name: str, check: Result) -> str:

@@ -45,12 +45,11 @@ def words(result: Result) -> str:
     """The outcome of a request, for people."""
     if "cost" not in result:
         return f"Request {result['request']} is {result['state']}: see `expunge requests show {result['request']}`."
-    cost, times = result["cost"], result["cost"]["times_cheaper"]
+    cost = result["cost"]
     lines = [
         f"Request {result['request']}: {result['forgotten']} records deleted by {result['method']} "
         f"(claim: {result['claim']}), {result['state']}.",
-        f"Cost    {cost['gradient_evaluations']:,} gradient evaluations; retraining takes "
-        f"{cost['retraining_evaluations']:,}" + (f", {times:.1f} times as many." if times else "."),
+        f"Cost    {cost['gradient_evaluations']:,} gradient evaluations; {_alternatives(cost)}",
         f"Audit   {result['audit']}",
         *(f"Degraded: {sentence}" for sentence in result["degraded"]),
         f"Model   {result['model']}",
@@ -59,6 +58,23 @@ def words(result: Result) -> str:
         f"Anyone can check it offline: expunge verify {result['bundle']} --model {result['model_file']}",
     ]
     return "\n".join(lines)
+
+
+def _alternatives(cost: Result) -> str:
+    """Retraining in full, and stopped once it is as accurate: a method that loses to either is told so."""
+    work = cost["gradient_evaluations"]
+    prices = {
+        "retraining takes": cost["retraining_evaluations"],
+        "stopped at the same test accuracy,": cost["stopped_retraining_evaluations"],
+    }
+    words = [f"{what} {price:,} ({_compared(price, work)})" for what, price in prices.items() if price is not None]
+    return "; ".join(words) + "."
+
+
+def _compared(price: int, work: int) -> str:
+    if not work:
+        return "this took none"
+    return f"{price / work:.1f} times as many" if price >= work else f"only {price / work:.2f} of it: this was dearer"
 
 
 def _read_ids(path: Path) -> tuple[str, ...]:

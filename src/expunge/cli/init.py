@@ -19,6 +19,13 @@ def init(
     data: Data = "digits",
     target: Target = None,
     owner: OwnerColumn = None,
+    regression: Annotated[bool, typer.Option("--regression", help="The target is a number, not a class.")] = False,
+    category: Annotated[
+        list[str] | None, typer.Option(help="Column of numbers that are names (tables; repeat).")
+    ] = None,
+    ignore: Annotated[list[str] | None, typer.Option(help="Column to leave out (tables; repeat).")] = None,
+    record: Annotated[str | None, typer.Option(help="Column with the record's id (tables).")] = None,
+    split: Annotated[str | None, typer.Option(help="Column that says train or test (tables).")] = None,
     network: Annotated[str, typer.Option(help="mlp, cnn, resnet, or module:factory.")] = "mlp",
     shards: Annotated[int, typer.Option(help="Networks, each on its own part of the owners; 1 for none.", min=1)] = 1,
     slices: Annotated[int, typer.Option(help="Checkpointed slices of each shard.", min=1)] = 1,
@@ -35,17 +42,27 @@ def init(
     from expunge.cli.names import network as network_called
     from expunge.journey.workspace import Workspace
     from expunge.records import load
-    from expunge.training import SGD, Recipe, Sharding
+    from expunge.training import SGD, CrossEntropy, Recipe, Sharding, SquaredError
 
     recipe = Recipe(
         network=network_called(network),
         optimiser=SGD(lr=lr),
+        loss=SquaredError() if regression else CrossEntropy(),
         epochs=epochs,
         batch_size=batch_size,
         sharding=Sharding(shards, slices) if shards > 1 or slices > 1 else None,
         seed=seed,
     )
-    records = load(data, target=target, owner=owner)
+    records = load(
+        data,
+        target=target,
+        owner=owner,
+        record=record,
+        split=split,
+        regression=regression,
+        categories=category or (),
+        ignore=ignore or (),
+    )
     emit(Workspace.create(folder, records, recipe, data).facts(), as_json, _words)
 
 

@@ -21,6 +21,7 @@ from expunge.cli import (
     log,
     methods,
     requests,
+    rotate_key,
     status,
     study,
     train,
@@ -62,6 +63,7 @@ for _module in (
     requests,
     derive,
     forget_salt,
+    rotate_key,
     log,
     fsck,
     doctor,
@@ -91,8 +93,11 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write("expunge: interrupted; the same command carries on\n")
         return 130
     except TyperException as error:
-        words_of = getattr(error, "format_message", error.__str__)
-        emit_error(OperatorError("bad-arguments", words_of()), as_json)
+        text = str(getattr(error, "format_message", error.__str__)())
+        if "\n" in text and not as_json:  # a group named without a command: its help, as it is laid out
+            sys.stderr.write(f"{text}\n")
+        else:
+            emit_error(OperatorError("bad-arguments", text), as_json)
         return OperatorError.exit_status
     except OSError as error:
         emit_error(OperatorError("io-error", f"{error.strerror or error}: {error.filename or ''}"), as_json)

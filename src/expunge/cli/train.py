@@ -23,7 +23,13 @@ def train(context: typer.Context, as_json: AsJson = False) -> None:
 
 def _words(result: Result) -> str:
     return (
-        f"Trained in {result['seconds']:.1f} s on {result['records']} records: "
-        f"{result['accuracy_train']:.1%} right on them, {result['accuracy_test']:.1%} on the test set.\n"
+        f"Trained in {result['seconds']:.1f} s on {result['records']} records: {quality(result)}.\n"
         f"Model {result['model']}"
     )
+
+
+def quality(result: Result) -> str:
+    """How good a model is, on its training records and on the test set."""
+    if "rmse_test" in result:
+        return f"root mean squared error {result['rmse_train']:.4g} on them, {result['rmse_test']:.4g} on the test set"
+    return f"{result['accuracy_train']:.1%} right on them, {result['accuracy_test']:.1%} on the test set"

@@ -27,7 +27,7 @@ from expunge.ledger.store import Store, Transaction
 from expunge.networks import initialise
 from expunge.progress import Progress
 from expunge.records import Records
-from expunge.training import MemoryCheckpoints, Model, Recipe, train
+from expunge.training import MemoryCheckpoints, Model, Recipe, accuracy_on_test, retraining_until, train
 from expunge.training.stacked import layers_of
 from expunge.unlearning import Deletion, Method, Unlearned, prepare
 
@@ -106,6 +106,7 @@ def audited(
             "summary": "No training record was in the request: nothing to look for.",
             "readings": [],
             "degraded": [],
+            "retraining": None,
         }
     retained, recipe = artifacts.read_records(store, holder), artifacts.read_recipe(store)
     view = _view(store, records, retained, recipe)
@@ -125,8 +126,17 @@ def audited(
     )
     chosen, notes = audits_for(recipe, retained, shadows)
     report = audit(subject, chosen)
-    found: dict[str, Any] = _readable({**report.to_json(), "degraded": [*report.degraded, *view.notes, *notes]})
+    degraded = [*report.degraded, *view.notes, *notes]
+    price = _retraining(recipe, retained, after, progress)
+    found: dict[str, Any] = _readable({**report.to_json(), "degraded": degraded, "retraining": price})
     return found
+
+
+def _retraining(recipe: Recipe, retained: Records, after: Model, progress: Progress | None) -> dict[str, Any] | None:
+    """What retraining would have cost, in full and stopped at the new model's accuracy; None without classes."""
+    if not retained.classes:
+        return None
+    return asdict(retraining_until(recipe, retained, accuracy_on_test(after, retained), progress=progress))
 
 
 def _readable(value: Any) -> Any:

@@ -17,7 +17,7 @@ TEMPLATE: Final = """\
 # Under which law deadlines are computed: {regimes}.
 regime = "gdpr"
 
-# Shadow models of the membership tests. More find more; each costs a training run.
+# Shadow models of the membership tests: an even number, at least 8. More find more; each costs a training run.
 # Networks that cannot be trained in stacks use at most {few}.
 shadow_models = {shadows}
 

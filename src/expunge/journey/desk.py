@@ -78,6 +78,8 @@ class Desk:
         if done is None or found.state is not State.CLOSED:
             return {**self._line(store, found), "request": request}
         folder, work = self.workspace.folder, done["gradient_evaluations"]
+        audit = worker.read_record(store, request, "audit")
+        stopped = None if audit["retraining"] is None else audit["retraining"]["stopped_evaluations"]
         return {
             "request": request,
             "state": str(found.state),
@@ -87,10 +89,11 @@ class Desk:
             "cost": {
                 "gradient_evaluations": work,
                 "retraining_evaluations": done["retraining_evaluations"],
+                "stopped_retraining_evaluations": stopped,
                 "times_cheaper": done["retraining_evaluations"] / work if work else None,
                 "seconds": done["seconds"],
             },
-            "audit": worker.read_record(store, request, "audit")["summary"],
+            "audit": audit["summary"],
             "degraded": done["degraded"],
             "model": done["new_model"],
             "model_file": str(folder / artifacts.MODEL_FILE),
@@ -144,7 +147,9 @@ class Desk:
         """The request under this key; without one, a request for the same that is still open: a kill left it so."""
         with store.reading() as connection:
             if key is not None:
-                return next((each for each in requests.list_all(connection) if each.key == key), None)
+                return next(
+                    (each for each in requests.filed_under(connection, key) if each.verified_at is not None), None
+                )
             still = (each for each in requests.list_all(connection, transitions.OPEN) if each.verified_at is not None)
             return next((each for each in still if each.subject == subject), None)
 
@@ -181,6 +186,7 @@ class Desk:
             folder / artifacts.MODEL_FILE,
             audit=found if found["readings"] else None,
             method={"summary": described.summary, "source": described.source},
+            retraining_seconds=None if found["retraining"] is None else found["retraining"]["seconds"],
         )
         page.parent.mkdir(exist_ok=True)
         _write(page, deletion_report(story))

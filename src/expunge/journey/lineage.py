@@ -97,6 +97,8 @@ def exempt(tx: Transaction, request: str, digest: str) -> None:
 
 def untouched(connection: Connection, request: str) -> tuple[Model, ...]:
     """The derived models that keep a request from being fulfilled, oldest first."""
+    if not _edges(connection):  # the usual case, and quick however many models there were
+        return ()
     changed = set(connection.scalars(select(tables.affected.c.model).where(tables.affected.c.request == request)))
     earlier = changed | _forerunners(connection, changed)
     settled = set(connection.scalars(select(tables.exemptions.c.model).where(tables.exemptions.c.request == request)))

@@ -1,17 +1,11 @@
 """From what the steps recorded to a signed receipt in the log, and the bundle that travels."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
+from expunge.journey import keys
 from expunge.ledger import bundle, log, objects, receipts
-from expunge.ledger.signatures import SigningKey, public_pem
 from expunge.ledger.store import Transaction
-
-KEY_FILE: Final = "keys/signing.pem"
-PUBLIC_FILE: Final = "keys/public.pem"
-ORIGIN: Final = "log-origin"
-"""Setting under which the log's name stands."""
 
 SCHEME: Final = "SHA-256(salt || record encoding), see docs/data.md; salts are held back and can be destroyed"
 
@@ -31,26 +25,14 @@ def write_receipt(tx: Transaction, request: str, receipt: receipts.Receipt) -> b
 
     **Raises:** what keys, log and store raise.
     """
-    key = SigningKey.load(tx.folder / KEY_FILE)
+    key = keys.current_key(tx.connection, tx.folder)
     envelope = receipt.seal(key)
     log.append(tx.connection, [log.entry_of(envelope)])
-    log.sign(tx.connection, tx.recall(ORIGIN) or "", key)
+    log.sign(tx.connection, tx.recall(keys.ORIGIN) or "", key)
     data = bundle.to_bytes(log.prove(tx.connection, envelope))
     digest = objects.put(tx, data, "bundle", (f"receipt/{request}", "bundle"))
     objects.export(tx, digest, f"receipts/{request}{bundle.SUFFIX}")
     return data
-
-
-def make_keys(folder: Path) -> SigningKey:
-    """The workspace's signing key, made where there is none; its public half beside it."""
-    path = folder / KEY_FILE
-    if path.exists():
-        return SigningKey.load(path)
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    key = SigningKey.generate()
-    key.save(path)
-    (folder / PUBLIC_FILE).write_text(public_pem(key.public), "utf-8")
-    return key
 
 
 def figures(report: Mapping[str, Any]) -> tuple[receipts.Figure, ...]:
@@ -80,7 +62,8 @@ def claim(plain: Mapping[str, Any]) -> receipts.Claim:
     return receipts.Claim(**{**plain, "assumptions": tuple(plain["assumptions"])})
 
 
-def cost(step: Mapping[str, Any]) -> receipts.Cost:
-    """The cost of an unlearning step as a receipt states it."""
+def cost(step: Mapping[str, Any], retraining: Mapping[str, Any] | None) -> receipts.Cost:
+    """The cost of an unlearning step as a receipt states it, beside the retraining that the audit step measured."""
     names = ("seconds", "gradient_evaluations", "retraining_evaluations", "peak_memory")
-    return receipts.Cost(**{name: step[name] for name in names})
+    stopped = None if retraining is None else retraining["stopped_evaluations"]
+    return receipts.Cost(**{name: step[name] for name in names}, stopped_retraining_evaluations=stopped)

@@ -5,37 +5,28 @@ A request's row names nobody. Whom it concerns stands in its subject, which is e
 
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, delete, select, true
+from sqlalchemy import ColumnElement, Connection, RowMapping, select, true
 
 from expunge.errors import OperatorError, RequesterError
-from expunge.journey import deadlines, history, lineage, tables, transitions
+from expunge.journey import deadlines, history, lineage, subjects, tables, transitions
+from expunge.journey.subjects import Subject as Subject
 from expunge.journey.transitions import Actor, State
 from expunge.ledger import strict_json
 from expunge.ledger.store import Transaction
-from expunge.ledger.tables import add, change, find, next_id
+from expunge.ledger.tables import add, change
 
 UNVERIFIED: Final = 0
 VERIFIED: Final = 1
 """Channels: what was asked without and with a verified right never share an idempotency key's place."""
 
-MAX_ID: Final = 256
-"""Longest owner or record id, in UTF-8 bytes."""
-_NEEDLE: Final = 256
+_CHUNK: Final = 500
 _LABEL: Final = re.compile(r"[\w.-]{1,64}", re.ASCII)
-
-
-@dataclass(frozen=True)
-class Subject:
-    """Whom and what a request concerns: an owner, or records by their ids. Never shown."""
-
-    owner: str | None = field(default=None, repr=False)
-    records: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -92,7 +83,8 @@ def file(tx: Transaction, key: str | UUID, wish: Wish, *, verified_by: str | Non
     `RequesterError("nothing-to-delete")`; `OperatorError("bad-arguments" | "names-a-person" | "unknown-regime" |
     "reason-missing")`.
     """
-    name, content = _key(key), _content(wish)
+    name = _key(key)
+    _check(wish)
     for channel in (VERIFIED, UNVERIFIED):
         found = _filed(tx.connection, name, channel)
         if found is None or (verified_by is not None and _turned_away(found)):
@@ -101,7 +93,7 @@ def file(tx: Transaction, key: str | UUID, wish: Wish, *, verified_by: str | Non
             return _again(tx, found, channel, verified_by)
         if channel == (UNVERIFIED if verified_by is None else VERIFIED) or found.verified_at is not None:
             raise RequesterError("key-reused", "this idempotency key was used for another request")
-    request = _enter(tx, name, wish, content, UNVERIFIED if verified_by is None else VERIFIED)
+    request = _enter(tx, name, wish, UNVERIFIED if verified_by is None else VERIFIED)
     if verified_by is not None:
         move(tx, request, "verify", Actor.PERSON, by=verified_by)
     return get(tx.connection, request)
@@ -122,6 +114,23 @@ def list_all(connection: Connection, states: Iterable[State] | None = None) -> t
     if states is None:
         return _select(connection, true())
     return _select(connection, tables.requests.c.state.in_([str(state) for state in states]))
+
+
+def among(connection: Connection, ids: Iterable[str], states: Iterable[State]) -> tuple[Request, ...]:
+    """Those of these requests that are in these states, oldest first."""
+    wanted, stand = sorted(set(ids)), [str(state) for state in states]
+    chunks = (wanted[start : start + _CHUNK] for start in range(0, len(wanted), _CHUNK))
+    table = tables.requests
+    found = [each for some in chunks for each in _select(connection, table.c.id.in_(some) & table.c.state.in_(stand))]
+    return tuple(sorted(found, key=lambda request: (request.received_at, request.id)))
+
+
+def filed_under(connection: Connection, key: str | UUID) -> tuple[Request, ...]:
+    """The requests under an idempotency key: at most one that was filed unverified, and one verified.
+
+    **Raises:** `OperatorError("bad-arguments")`.
+    """
+    return _select(connection, tables.requests.c.key == _key(key))
 
 
 def run_of(connection: Connection, run: str) -> tuple[Request, ...]:
@@ -154,7 +163,8 @@ def move(
     now = get(tx.connection, request)
     row = transitions.find(name)
     target = transitions.target(name, now.state, now.failed_in, actor)
-    _check_words(now, by, reason, needed=row.reasoned)
+    if actor is not Actor.WORKER:  # its words are ours: nobody's choice of an id may stand in their way
+        _check_words(now, by, reason, needed=row.reasoned)
     if target is transitions.FULFILLED and (left := lineage.untouched(tx.connection, request)):
         raise OperatorError("derived-untouched", f"{len(left)} derived models still hold the records")
     values: dict[str, Any] = {"state": str(target), "failed_in": None}
@@ -187,16 +197,10 @@ def erase_subjects(tx: Transaction, requests: Iterable[str]) -> int:
     **Raises:** `OperatorError("illegal-move")` for one that is still open; after the commit
     `OperatorError("not-erased" | "store-busy")`.
     """
-    erased = 0
-    for request in requests:
-        row = find(tx.connection, tables.subjects, {"request": request})
-        if row is not None:
-            if get(tx.connection, request).state in transitions.OPEN:
-                raise OperatorError("illegal-move", "an open request needs to know whom it concerns")
-            tx.connection.execute(delete(tables.subjects).where(tables.subjects.c.id == row["id"]))
-            tx.scrub(bytes(row["content"])[:_NEEDLE])
-            erased += 1
-    return erased
+    ids = tuple(requests)
+    if any(get(tx.connection, each).state in transitions.OPEN for each in ids):
+        raise OperatorError("illegal-move", "an open request needs to know whom it concerns")
+    return subjects.erase(tx, ids)
 
 
 def new_id(prefix: str) -> str:
@@ -204,7 +208,7 @@ def new_id(prefix: str) -> str:
     return prefix + secrets.token_hex(8)
 
 
-def _enter(tx: Transaction, key: str, wish: Wish, content: bytes, channel: int) -> str:
+def _enter(tx: Transaction, key: str, wish: Wish, channel: int) -> str:
     request = new_id("r")
     rule = deadlines.rule(wish.regime, tx.now.date())
     row = {
@@ -219,8 +223,7 @@ def _enter(tx: Transaction, key: str, wish: Wish, content: bytes, channel: int) 
         "method": None if wish.method is None else strict_json.canonical(wish.method).decode(),
     }
     add(tx.connection, tables.requests, **row)
-    number = next_id(tx.connection, tables.subjects)
-    add(tx.connection, tables.subjects, id=number, request=request, content=content)
+    subjects.keep(tx, request, wish.subject)
     history.append(tx, request, history.FILED, (None, transitions.START), Actor.REQUESTER)
     return request
 
@@ -246,14 +249,15 @@ def _turned_away(found: Request) -> bool:
 
 def _same(found: Request, wish: Wish) -> bool:
     """Whether a filed request asks for this; an erased subject can no longer be compared, the key alone decides."""
-    subject = found.subject is None or found.subject == _plain(wish.subject)
-    return subject and (found.method, found.regime) == (wish.method, wish.regime)
+    subject = found.subject is None or found.subject == subjects.plain(wish.subject)
+    methods = (strict_json.canonical(method) for method in (found.method, wish.method))
+    return subject and found.regime == wish.regime and len(set(methods)) == 1
 
 
 def _select(connection: Connection, where: ColumnElement[bool]) -> tuple[Request, ...]:
-    table, subjects = tables.requests, tables.subjects
-    joined = table.outerjoin(subjects, subjects.c.request == table.c.id)
-    query = select(table, subjects.c.content).select_from(joined).where(where)
+    table, whom = tables.requests, tables.subjects
+    joined = table.outerjoin(whom, whom.c.request == table.c.id)
+    query = select(table, whom.c.content).select_from(joined).where(where)
     rows = connection.execute(query.order_by(table.c.received_at, table.c.id))
     return tuple(_request(row) for row in rows.mappings())
 
@@ -271,34 +275,15 @@ def _request(row: RowMapping) -> Request:
         received_at=datetime.fromisoformat(row["received_at"]),
         verified_at=None if row["verified_at"] is None else datetime.fromisoformat(row["verified_at"]),
         method=None if row["method"] is None else strict_json.loads(row["method"].encode()),
-        subject=None if row["content"] is None else _subject(bytes(row["content"])),
+        subject=None if row["content"] is None else subjects.parse(bytes(row["content"])),
     )
 
 
-def _subject(content: bytes) -> Subject:
-    found = strict_json.loads(content)
-    return Subject(found["owner"], tuple(found["records"]))
-
-
-def _plain(subject: Subject) -> Subject:
-    return replace(subject, records=tuple(sorted(set(subject.records))))
-
-
-def _content(wish: Wish) -> bytes:
-    """A wish's subject as it is stored; the mark makes it one of a kind, so that its deletion can be checked."""
-    subject = _plain(wish.subject)
-    if subject.owner is None and not subject.records:
-        raise RequesterError("nothing-to-delete", "a request names an owner or records")
-    names: Sequence[str] = (*subject.records, *([] if subject.owner is None else [subject.owner]))
-    if not all(0 < len(name.encode(errors="replace")) <= MAX_ID for name in names):
-        raise OperatorError("bad-arguments", f"owner and record ids have 1 to {MAX_ID} bytes")
-    if any("\ud800" <= character <= "\udfff" for name in names for character in name):
-        raise OperatorError("bad-arguments", "owner and record ids are well-formed text")
+def _check(wish: Wish) -> None:
+    subjects.check(wish.subject)
     if wish.batch is not None and not _LABEL.fullmatch(wish.batch):
         raise OperatorError("bad-arguments", "a batch's label has 1 to 64 letters, digits, dots, dashes")
-    _refuse_names(subject, f"{wish.batch}\n{strict_json.canonical(wish.method).decode()}")
-    mark = secrets.token_hex(16)
-    return strict_json.canonical({"mark": mark, "owner": subject.owner, "records": list(subject.records)})
+    subjects.refuse_names(wish.subject, wish.batch or "")
 
 
 def _key(key: str | UUID) -> str:
@@ -313,11 +298,4 @@ def _check_words(request: Request, by: str | None, reason: str | None, *, needed
         raise OperatorError("reason-missing", "this move needs who decides it, and why")
     if by is not None and not by.strip():
         raise OperatorError("reason-missing", "whoever decides it must be named")
-    _refuse_names(request.subject or Subject(), f"{by or ''}\n{reason or ''}")
-
-
-def _refuse_names(subject: Subject, words: str) -> None:
-    """What stays for ever must not name whom a request concerns. Ids of up to three letters would be in any words."""
-    names = [name for name in (subject.owner, *subject.records) if name and len(name) > 3]
-    if any(name in words and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", words) for name in names):
-        raise OperatorError("names-a-person", "the words name an owner or a record of the request")
+    subjects.refuse_names(request.subject or Subject(), f"{by or ''}\n{reason or ''}")

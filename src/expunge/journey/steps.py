@@ -138,7 +138,7 @@ def _receipt(request: Request, steps: Mapping[str, Any], own: Record, completed:
         claim=receipting.claim(done["claim"]),
         audit=receipting.figures(found),
         screening=receipts.Screening(steps["screen"]["verdict"], tuple(steps["screen"]["reasons"])),
-        cost=receipting.cost(done),
+        cost=receipting.cost(done, found["retraining"]),
         platform=done["platform"],
         not_covered=receipting.NOT_COVERED,
         lineage=tuple(receipts.Derived(model, "known, untouched when this was signed") for model in own["derived"]),

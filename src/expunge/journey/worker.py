@@ -33,8 +33,11 @@ class Steps(Protocol):
     """The work of each step. Every one can be run again after a kill, and is then expected to give a record as good.
 
     `screen` and `receipt` are called for one request; `plan`, `unlearn` and `audit` for all requests of a run, which
-    share their record. `screen`'s record has a `verdict` (`PASSED` or `HELD`) and `reasons`; `unlearn`'s names the
-    digests of `old_model` and `new_model` (equal where nothing had to change).
+    share their record. Between the unlearning of a run and its last receipt no other run is unlearned: what `unlearn`
+    started from is still in place when `receipt` is committed.
+
+    `screen`'s record has a `verdict` (`PASSED` or `HELD`) and `reasons`; `unlearn`'s names the digests of `old_model`
+    and `new_model` (equal where nothing had to change).
 
     A step raises an `ExpungeError` for what a person can act on: the request has then failed, and can be retried.
     """
@@ -66,7 +69,7 @@ class Outcome:
 
     - `requests`: those it looked at, as they stand now.
     - `errors`: id -> why its step failed.
-    - `waiting`: id -> what it waits for: the requester's proof, a person's release, or derived models.
+    - `waiting`: id -> what it waits for: the requester's proof, a person's release, an earlier run, derived models.
     """
 
     requests: tuple[Request, ...]
@@ -101,15 +104,13 @@ def _run(request: Request) -> str:
     return request.run or request.id
 
 
-_STAGES: Final = (
-    _Stage(State.VERIFIED, "screen", _alone),
-    _Stage(State.SCREENED, "plan", _batch),
+_BEFORE: Final = (_Stage(State.VERIFIED, "screen", _alone), _Stage(State.SCREENED, "plan", _batch))
+_RUN: Final = (
     _Stage(State.PLANNED, "unlearn", _run),
     _Stage(State.UNLEARNED, "audit", _run),
     _Stage(State.AUDITED, "receipt", _alone),
 )
-
-
+_IN_FLIGHT: Final = (State.UNLEARNED, State.AUDITED)
 _WAITING: Final = {State.RECEIVED: "proof of the requester's right", State.HELD: "a person's release"}
 
 
@@ -120,7 +121,7 @@ def holder(request: str) -> str:
 
 def record_moves() -> frozenset[str]:
     """The moves that leave a record."""
-    return frozenset(stage.move for stage in _STAGES)
+    return frozenset(stage.move for stage in (*_BEFORE, *_RUN))
 
 
 def read_record(store: Store, request: str, step: str) -> Any:
@@ -144,6 +145,8 @@ def work(
 ) -> Outcome:
     """Carry requests as far as they go: those named, with all that share a run with them, or every open one.
 
+    A run that is under way is finished first, named or not: the next one starts from the model that it leaves.
+
     `retry` takes failed ones up again. `wait` and `seconds` are for the writer's lease.
 
     **Raises:** `OperatorError("lease-held" | "lease-lost" | "unknown-request")`, and what the store raises. Errors of
@@ -166,9 +169,10 @@ class _Worker:
     def carry(self, retry: bool) -> Outcome:
         if retry:
             self._retry()
-        for stage in _STAGES:
-            for group in self._groups(stage):
+        for stage in _BEFORE:
+            for group in _groups(stage, self._selected(stage.source)):
                 self._step(stage, group)
+        self._carry_runs()
         for request in self._selected(State.RECEIPTED):
             self._close(request)
         for state, what in _WAITING.items():
@@ -183,12 +187,31 @@ class _Worker:
                 for request in failed:
                     requests.move(tx, request.id, "retry", Actor.WORKER)
 
-    def _groups(self, stage: _Stage) -> Iterator[tuple[Request, ...]]:
-        groups: dict[str, list[Request]] = {}
-        for request in self._selected(stage.source):
-            groups.setdefault(stage.group(request), []).append(request)
-        for group in groups.values():
-            yield tuple(group)
+    def _carry_runs(self) -> None:
+        """One run after the other; none is begun while another is under way and could not be finished."""
+        tried: set[str] = set()
+        while True:
+            under_way = self._runs_under_way()
+            planned = [_run(request) for request in self._selected(State.PLANNED)]
+            left = [run for run in under_way or planned if run not in tried]
+            if not left:
+                break
+            tried.add(left[0])
+            self._carry_run(left[0])
+        if under_way:
+            waiting = self._selected(State.PLANNED)
+            self._waiting |= {request.id: "an earlier run that failed" for request in waiting}
+
+    def _carry_run(self, run: str) -> None:
+        for stage in _RUN:
+            members = [request for request in self._selected(stage.source) if _run(request) == run]
+            for group in _groups(stage, members):
+                self._step(stage, group)
+
+    def _runs_under_way(self) -> list[str]:
+        """Runs that have their new model, but not every receipt."""
+        with self._store.reading() as connection:
+            return [_run(request) for request in _under_way(connection)]
 
     def _step(self, stage: _Stage, group: tuple[Request, ...]) -> None:
         try:
@@ -248,7 +271,7 @@ class _Worker:
 
     def _selected(self, *states: State) -> tuple[Request, ...]:
         with self._store.reading() as connection:
-            return tuple(each for each in requests.list_all(connection, states) if each.id in self._ids)
+            return requests.among(connection, self._ids, states)
 
     def _present(self, connection: Connection, stage: _Stage, group: Sequence[Request]) -> tuple[Request, ...]:
         now = (requests.get(connection, request.id) for request in group)
@@ -261,11 +284,24 @@ class _Worker:
             yield tx
 
 
+def _groups(stage: _Stage, members: Iterable[Request]) -> tuple[tuple[Request, ...], ...]:
+    """The requests that take a step together."""
+    groups: dict[str, list[Request]] = {}
+    for request in members:
+        groups.setdefault(stage.group(request), []).append(request)
+    return tuple(map(tuple, groups.values()))
+
+
+def _under_way(connection: Connection) -> list[Request]:
+    found = requests.list_all(connection, (*_IN_FLIGHT, State.FAILED))
+    return [request for request in found if (request.failed_in or request.state) in _IN_FLIGHT]
+
+
 def _chosen(connection: Connection, ids: Iterable[str] | None) -> frozenset[str]:
-    """The named requests with those that share a run with them, or every open one."""
+    """The named requests with those that share a run with them, and runs that are under way; or every open request."""
     if ids is None:
         return frozenset(request.id for request in requests.list_all(connection, transitions.OPEN))
-    named = [requests.get(connection, each) for each in ids]
+    named = [*(requests.get(connection, each) for each in ids), *_under_way(connection)]
     runs = {request.run for request in named if request.run}
     together = [other for run in sorted(runs) for other in requests.run_of(connection, run)]
     return frozenset(request.id for request in (*named, *together))

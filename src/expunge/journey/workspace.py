@@ -7,7 +7,7 @@ from typing import Any, Final
 import torch
 
 from expunge.errors import OperatorError
-from expunge.journey import artifacts, carry_out, config, lineage, receipting
+from expunge.journey import artifacts, carry_out, config, keys, lineage
 from expunge.journey.artifacts import TRAINING, WORKSPACE, StoredCheckpoints
 from expunge.journey.tables import MIGRATIONS
 from expunge.ledger import log, objects, salts, tiles
@@ -48,7 +48,7 @@ class Workspace:
         tree = DataTree(commitments(records, secret))
         _refuse_other_files(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        key = receipting.make_keys(folder)
+        key = keys.make_keys(folder)
         config.write(folder, carry_out.SHADOWS, carry_out.FEW_SHADOWS)
 
         def fill(tx: Transaction) -> None:
@@ -57,7 +57,7 @@ class Workspace:
             objects.put_json(tx, plain, "recipe", (WORKSPACE, "recipe"))
             salts.keep(tx, {salt_name(place): salt for place, salt in enumerate(secret)})
             log.start(tx.connection, key.public)
-            tx.remember(receipting.ORIGIN, f"expunge/{key.id[:16]}")
+            tx.remember(keys.ORIGIN, f"expunge/{key.id[:16]}")
             log.sign(tx.connection, f"expunge/{key.id[:16]}", key)
             tx.remember(DATA, Path(data).name)
 
@@ -99,8 +99,10 @@ class Workspace:
     def train(self, progress: Progress | None = None) -> dict[str, Any]:
         """Train the recipe on the records; stages and snapshots survive a kill, and the same call carries on.
 
-        **Raises:** what training and the store raise.
+        **Raises:** `OperatorError("bad-config")` for settings that a later step would refuse; what training and
+        the store raise.
         """
+        config.read(self.folder)
         with self.store() as store:
             records, recipe = artifacts.read_records(store), artifacts.read_recipe(store)
             checkpoints = StoredCheckpoints(store, TRAINING, every=SNAPSHOT_STEPS)
@@ -132,6 +134,13 @@ class Workspace:
             self._keep(store, trained)
         return {**_quality(trained.model, records), "model": trained.model.digest}
 
+    def rotate_key(self) -> dict[str, Any]:
+        """Hand the log over to a fresh signing key; raises as `keys.rotate`."""
+        with self.store() as store:
+            old, new = keys.rotate(store)
+            self.publish(store)
+        return {"old": old, "new": new, "public": str(self.folder / keys.PUBLIC_FILE)}
+
     def publish(self, store: Store) -> None:
         """Write what the log gained into `log/`, in the tlog-tiles layout that anyone can be served."""
         with store.reading() as connection:
@@ -153,6 +162,10 @@ def salt_name(place: int) -> str:
 
 def _quality(model: Model, records: Records) -> dict[str, Any]:
     parts = {"train": records.train, "test": records.test}
+    if not records.classes:
+        errors = {name: model.predict(part.features) - part.targets for name, part in parts.items()}
+        roots = {name: float(error.square().mean().sqrt()) for name, error in errors.items()}
+        return {"records": len(records.train), **{f"rmse_{name}": root for name, root in roots.items()}}
     right = {name: model.predict(part.features) == part.targets for name, part in parts.items()}
     shares = {f"accuracy_{name}": float(hits.to(torch.float64).mean()) for name, hits in right.items()}
     return {"records": len(records.train), **shares}

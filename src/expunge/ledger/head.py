@@ -60,6 +60,17 @@ def advance(folder: Path, epoch: int) -> Head:
     return Head(epoch)
 
 
+def unseal(folder: Path) -> None:
+    """Drop the digest of the database file, before something changes the file without a new epoch.
+
+    **Raises:** as `read`.
+    """
+    with _opened(folder, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX) as descriptor:
+        found = _parsed(os.pread(descriptor, 4096, 0))
+        if found is not None and found.digest is not None:
+            _write(descriptor, Head(found.epoch))
+
+
 def write(folder: Path, head: Head) -> None:
     """Write a head as it is; only while no other process can write to the database.
 

@@ -165,6 +165,8 @@ class Store:
     def reading(self) -> Iterator[Connection]:
         """A connection that sees one state of the database, for reading.
 
+        Let go of it before a transaction that deletes: what is deleted cannot be overwritten while it may be read.
+
         **Raises:** `OperatorError("store-busy" | "store-corrupt" | "io-error")`.
         """
         with database.judged(), self._engine.connect().execution_options(reading=True) as connection:
@@ -252,7 +254,7 @@ class Store:
     def _fill(self, fill: Callable[[Transaction], None] | None) -> None:
         with self.reading() as connection:
             self._refuse_ready(connection)
-        self._migrate(0)
+        self._migrate()
         with self.transaction() as tx:
             self._refuse_ready(tx.connection)
             if fill is not None:
@@ -276,7 +278,7 @@ class Store:
                 head.advance(self.folder, epoch)
                 due = recovery.due(self.folder, connection) or bool(_recall(connection, _SCRUB))
         if behind:
-            self._migrate(epoch)
+            self._migrate()
         if due:
             self.settle()
 
@@ -285,9 +287,9 @@ class Store:
             return OperatorError("store-corrupt", "the database has lost the mark of a complete workspace")
         return OperatorError("workspace-missing", f"the workspace in {self.folder.name[:100]!r} is half made")
 
-    def _migrate(self, reached: int) -> None:
+    def _migrate(self) -> None:
         with judged():
-            head.write(self.folder, head.Head(reached))  # a digest of the file before would no longer hold
+            head.unseal(self.folder)
         with database.judged():
             migrations.migrate(self._engine, self._steps, self.clock())
 

@@ -12,11 +12,10 @@ from expunge.records.records import Records
 from expunge.records.splits import TEST, TRAIN, draw_split
 from expunge.records.storage import from_bytes, to_bytes
 from expunge.records.table import table
-from expunge.records.tombstones import TOMBSTONE, DataTree, DeletionProof
+from expunge.records.tombstones import DataTree, DeletionProof
 
 __all__ = [
     "TEST",
-    "TOMBSTONE",
     "TRAIN",
     "Columns",
     "DataTree",

@@ -24,6 +24,7 @@ MAX_TEXTS: Final = 1000
 MAX_TEXT_LENGTH: Final = 1000
 """Longest text, in characters: longer ones are prose, not categories or ids."""
 
+_UNBOUNDED: Final = r"^[ \t]*[+-]?([iI][nN][fF]([iI][nN][iI][tT][yY])?|[nN][aA][nN])[ \t]*$"
 _NUMBER: Final = r"^[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t]*$"
 _MISSING: Final = r"^[ \t]*([nN]/?[aA]|[nN]a[nN]|NAN|[nN]ull|NULL|[nN]one|\?|-)?[ \t]*$"
 
@@ -183,6 +184,8 @@ def _refuse_mixture(cells: _Cells, is_number: Bool[Tensor, " rows"], name: str, 
     odd = _first(~is_number if numbers_belong else is_number)
     if odd == _first(cells.matching(_MISSING)):
         raise _no_value(odd, name)
+    if numbers_belong and odd == _first(cells.matching(_UNBOUNDED)):
+        raise bad(f"row {odd} of column {shown(name)} is not finite")
     cell, rest = ("text", "numbers") if numbers_belong else ("a number", "texts")
     raise bad(
         f"row {odd} of column {shown(name)} holds {cell} where {rest} belong",

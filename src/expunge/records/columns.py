@@ -85,7 +85,10 @@ def check_distinct(names: Sequence[str]) -> None:
     """
     place = first_repeated(names)
     if place is not None:
-        raise bad(f"column {shown(names[place - 1])} is named twice")
+        raise bad(
+            f"column {shown(names[place - 1])} is named twice",
+            "Each column has a name of its own, and one role: target, owner, record, split, category or ignored.",
+        )
 
 
 def first_repeated(values: Sequence[str]) -> int | None:

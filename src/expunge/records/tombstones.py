@@ -5,16 +5,14 @@ holds the deleted leaves and the hashes of the subtrees around them; from these 
 are right, then the two trees differ in nothing but the tombstones. Commitments are salted: a proof shows no record.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
+import expunge_verify
 from expunge.errors import ProgrammerError, RequesterError
-from expunge_verify import EMPTY_ROOT, leaf_hash, node_hash
-
-TOMBSTONE: Final = b"expunge tombstone 1"
-"""The leaf in place of a deleted record; no commitment has its length."""
+from expunge_verify import EMPTY_ROOT, TOMBSTONE, leaf_hash, node_hash, spans_around
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class DataTree:
         **Raises:** `ProgrammerError("bad-shape")` for places outside the tree; `RequesterError("already-deleted")`.
         """
         gone = sorted(self._checked(places))
-        around = tuple(subtree_root(self.leaves[first:last]) for first, last in _around(0, len(self.leaves), gone))
+        around = tuple(subtree_root(self.leaves[first:last]) for first, last in spans_around(0, len(self.leaves), gone))
         return DeletionProof(len(self.leaves), tuple(gone), tuple(self.leaves[place] for place in gone), around)
 
     def _checked(self, places: Collection[int]) -> frozenset[int]:
@@ -59,26 +57,15 @@ class DataTree:
         return gone
 
 
-@dataclass(frozen=True)
-class DeletionProof:
+class DeletionProof(expunge_verify.DeletionProof):
     """Deleted leaves at `places` in a tree of `size` leaves, and the hashes of the subtrees around them, in order."""
-
-    size: int
-    places: tuple[int, ...]
-    deleted: tuple[bytes, ...]
-    around: tuple[bytes, ...]
 
     def holds(self, size: int, before: bytes, after: bytes) -> bool:
         """Whether the tree with root `after` is the tree with root `before` with tombstones at `places`.
 
         **Arguments:** `size`: number of leaves of both, known from where the roots are: a root alone does not tell it.
         """
-        ordered = all(a < b for a, b in zip(self.places, self.places[1:], strict=False))
-        inside = bool(self.places) and self.places[0] >= 0 and self.places[-1] < self.size
-        lengths = len(self.deleted) == len(self.places) and all(len(each) == 32 for each in self.deleted + self.around)
-        if not (self.size == size and ordered and inside and lengths and len(self.around) == self._expected()):
-            return False
-        return self._root(self.deleted) == before and self._root((TOMBSTONE,) * len(self.places)) == after
+        return self.size == size and self.joins(before, after)
 
     def to_json(self) -> dict[str, Any]:
         """Plain form, hashes in hex."""
@@ -104,12 +91,6 @@ class DeletionProof:
             raise ProgrammerError("bad-shape", "this is no proof of a deletion") from None
         return DeletionProof(size, places, *hashes)
 
-    def _expected(self) -> int:
-        return sum(1 for _ in _around(0, self.size, self.places))
-
-    def _root(self, leaves: Sequence[bytes]) -> bytes:
-        return _join(0, self.size, self.places, iter(leaves), iter(self.around))
-
 
 def subtree_root(leaves: Sequence[bytes]) -> bytes:
     """RFC 6962 Merkle tree hash of `leaves`, level by level: a node without a neighbour moves up as it is."""
@@ -118,29 +99,3 @@ def subtree_root(leaves: Sequence[bytes]) -> bytes:
         pairs = [node_hash(left, right) for left, right in zip(level[::2], level[1::2], strict=False)]
         level = pairs + level[len(level) - len(level) % 2 :]
     return level[0] if level else EMPTY_ROOT
-
-
-def _around(first: int, last: int, places: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """The largest subtrees of leaves [first, last) without any of `places`, from left to right."""
-    if not places:
-        yield first, last
-    elif last - first > 1:
-        middle = first + _left_size(last - first)
-        yield from _around(first, middle, [place for place in places if place < middle])
-        yield from _around(middle, last, [place for place in places if place >= middle])
-
-
-def _join(first: int, last: int, places: Sequence[int], leaves: Iterator[bytes], around: Iterator[bytes]) -> bytes:
-    """The root of leaves [first, last): from `around` where none of `places` is inside, from `leaves` at the bottom."""
-    if not places:
-        return next(around)
-    if last - first == 1:
-        return leaf_hash(next(leaves))
-    middle = first + _left_size(last - first)
-    left = _join(first, middle, [place for place in places if place < middle], leaves, around)
-    return node_hash(left, _join(middle, last, [place for place in places if place >= middle], leaves, around))
-
-
-def _left_size(size: int) -> int:
-    """The largest power of two below `size` (RFC 6962, section 2.1)."""
-    return 1 << (size - 1).bit_length() - 1

@@ -1,7 +1,6 @@
 """The papers' experiments: each a thin script over the rooms, all in one form."""
 
 from expunge.studies.claims import StudyClaim, mean_claim, mean_interval, share_claim
-from expunge.studies.controls import retraining_stopped_at
 from expunge.studies.frame import Row, Setting, Study, run_study
 from expunge.studies.sharding import ShardingStudy
 
@@ -13,7 +12,6 @@ __all__ = [
     "StudyClaim",
     "mean_claim",
     "mean_interval",
-    "retraining_stopped_at",
     "run_study",
     "share_claim",
 ]

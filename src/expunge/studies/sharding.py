@@ -11,10 +11,9 @@ from expunge.randomness import numpy_generator
 from expunge.records import Records
 from expunge.reports.study import StudyFigure
 from expunge.studies.claims import StudyClaim, mean_claim, mean_interval, share_claim
-from expunge.studies.controls import retraining_stopped_at, test_accuracy
 from expunge.studies.frame import Row, Setting
 from expunge.studies.sharding_figures import sharding_figures
-from expunge.training import SGD, Recipe, Sharding, train
+from expunge.training import SGD, Recipe, Sharding, accuracy_on_test, retraining_until, train
 from expunge.unlearning import Retrain, Sharded, unlearn
 
 SHARDS = {"small": (1, 4, 8), "full": (1, 2, 4, 8, 16, 32)}
@@ -43,7 +42,8 @@ class ShardingStudy:
         owner = owners[int(numpy_generator(seed, "study/sharding/owner").integers(len(owners)))]
         forget = records.owned_by(owner)
         after, again = (unlearn(trained, records, forget, method) for method in (Sharded(), Retrain()))
-        accuracy = test_accuracy(after.trained.model, records)
+        accuracy = accuracy_on_test(after.trained.model, records)
+        stopped = retraining_until(recipe, records.without(forget), accuracy)
         simulated = simulate(recipe, records.train, ASSIGNMENTS[setting.scale], seed)
         low, high = mean_interval(simulated) or (None, None)
         return [
@@ -51,14 +51,14 @@ class ShardingStudy:
                 "seed": seed,
                 "shards": shards,
                 "slices": slices,
-                "accuracy_before": test_accuracy(trained.model, records),
+                "accuracy_before": accuracy_on_test(trained.model, records),
                 "accuracy_after": accuracy,
                 "identical": after.trained.model.file == again.trained.model.file,
                 "gradient_evaluations": after.cost.gradient_evaluations,
                 "retraining_evaluations": again.cost.gradient_evaluations,
                 "seconds": after.cost.seconds,
                 "retraining_seconds": again.cost.seconds,
-                "retraining_stopped_evaluations": retraining_stopped_at(recipe, records.without(forget), accuracy),
+                "retraining_stopped_evaluations": stopped.stopped_evaluations,
                 "share_by_formula": Sharding(shards, slices).deletion_share(),
                 "share_simulated": float(np.mean(simulated)),
                 "share_simulated_low": low,

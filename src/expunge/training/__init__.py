@@ -8,6 +8,7 @@ from expunge.training.model import Model, state_digest
 from expunge.training.platform import deterministic, fingerprint
 from expunge.training.recipe import SGD, Adam, Constant, Cosine, CrossEntropy, Recipe, SquaredError, Steps
 from expunge.training.sharding import Sharding, aggregate
+from expunge.training.stopped import Retraining, accuracy_on_test, retraining_until
 from expunge.training.trainer import CourseResults, Trained, run_courses, train
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Model",
     "Processes",
     "Recipe",
+    "Retraining",
     "Serial",
     "Sharding",
     "Snapshot",
@@ -34,10 +36,12 @@ __all__ = [
     "Steps",
     "Trained",
     "TrainingLog",
+    "accuracy_on_test",
     "aggregate",
     "courses",
     "deterministic",
     "fingerprint",
+    "retraining_until",
     "run_courses",
     "state_digest",
     "train",

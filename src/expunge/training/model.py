@@ -52,9 +52,12 @@ class Model:
         return len(self._states) == 1
 
     def logits(self, features: Float[Tensor, "records *shape"]) -> Float[Tensor, "records outputs"]:
-        """Outputs: logits of a single network, logarithms of the aggregated posterior of several."""
-        if self.is_single:
-            return self._outputs(features)[0]
+        """Outputs: logits of a single network, logarithms of the aggregated posterior of several.
+
+        For regression the prediction, the mean over several networks.
+        """
+        if self.is_single or not self.classes:
+            return self._outputs(features).mean(0)
         return self.probabilities(features).clamp_min(torch.finfo(features.dtype).tiny).log()
 
     def probabilities(self, features: Float[Tensor, "records *shape"]) -> Float[Tensor, "records classes"]:
@@ -63,8 +66,8 @@ class Model:
         return aggregate(self._outputs(features).softmax(2), sharding.aggregation if sharding else "mean")
 
     def predict(self, features: Float[Tensor, "records *shape"]) -> Tensor:
-        """Class numbers `[records]`; ties go to the lowest."""
-        return self.probabilities(features).argmax(1)
+        """Class numbers `[records]`, ties go to the lowest; for regression the predicted numbers."""
+        return self.probabilities(features).argmax(1) if self.classes else self.logits(features)[:, 0]
 
     @cached_property
     def file(self) -> bytes:

@@ -30,6 +30,7 @@ from expunge.ledger.receipts import (
     Verification,
 )
 from expunge.ledger.signatures import SigningKey, public_pem, verifier_key
+from expunge.records import DataTree
 
 ORIGIN = "expunge.example/golden"
 MODEL = b"golden model file, version 1\n"
@@ -43,13 +44,20 @@ def key(number: int) -> SigningKey:
     return SigningKey(hashlib.sha256(f"golden key {number}".encode()).digest())
 
 
+def data_change(name: str) -> DataChange:
+    """Of five records the second and the fourth become tombstones."""
+    names = ("kept 1", f"{name} 1", "kept 2", f"{name} 2", "kept 3")
+    tree = DataTree(tuple(bytes.fromhex(digest(each)) for each in names))
+    return DataChange(tree.root.hex(), tree.bury([1, 3]).root.hex(), tree.proof([1, 3]).to_json())
+
+
 def receipt(name: str, **changes: Any) -> Receipt:
     times = ("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z", "2026-01-02T03:04:05Z")
     fields: dict[str, Any] = {
         "request": Request(f"golden-{name}", *times, "gdpr/2016-679/1"),
         "forgotten": Forgotten((digest(f"{name} 1"), digest(f"{name} 2")), "SHA-256(salt || record)"),
         "model": ModelChange(digest("old model"), hashlib.sha256(MODEL).hexdigest()),
-        "data": DataChange(digest("all records"), digest("retained records")),
+        "data": data_change(name),
         "method": MethodUsed("sharded", {"shards": 8, "slices": 4}),
         "claim": Claim("exact", "sharded training without the forget set"),
         "audit": (Figure("LiRA AUC", 0.5, (0.45, 0.55), 0.95, Reference("retrained twice", 0.51, (0.46, 0.56))),),
