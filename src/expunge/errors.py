@@ -105,6 +105,7 @@ CATALOGUE: Final[dict[str, tuple[type[ExpungeError], str]]] = {
     "bad-subject": (ProgrammerError, "An audit takes two distinct references or more, and parts that do not overlap."),
     "bad-utility": (ProgrammerError, "A game answers one finite number for each coalition."),
     "batch-of-one": (ProgrammerError, "Batch normalisation needs two records in every batch: raise batch_size."),
+    "budget-spent": (OperatorError, "Retrain (`--method retrain`): that sets the budget back to full."),
     "cannot-continue": (ProgrammerError, "Value the new partition; what is cached is not evaluated again."),
     "clock-runs": (OperatorError, "deadlines.json says under which law a deadline's clock may stand still."),
     "deadline-passed": (OperatorError, "An extension is announced before the deadline, not after it."),
