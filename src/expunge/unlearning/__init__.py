@@ -3,11 +3,15 @@
 from expunge.unlearning.adopt import adopt
 from expunge.unlearning.fine_tune import FineTune
 from expunge.unlearning.front_door import prepare, unlearn
+from expunge.unlearning.head import CertifiedHead
 from expunge.unlearning.method import Claim, ClaimKind, Deletion, Description, Forecast, Method, Unlearned
+from expunge.unlearning.newton import Newton
+from expunge.unlearning.noisy_fine_tuning import NoisyFineTuning, OutputPerturbation
 from expunge.unlearning.retrain import Retrain
 from expunge.unlearning.sharded import Sharded
 
 __all__ = [
+    "CertifiedHead",
     "Claim",
     "ClaimKind",
     "Deletion",
@@ -15,6 +19,9 @@ __all__ = [
     "FineTune",
     "Forecast",
     "Method",
+    "Newton",
+    "NoisyFineTuning",
+    "OutputPerturbation",
     "Retrain",
     "Sharded",
     "Unlearned",
