@@ -61,7 +61,7 @@ class HeadSolver:
     """
 
     l2: float = 1e-3
-    gradient_norm: float = 1e-6
+    gradient_norm: float = 1e-5
 
     def __post_init__(self) -> None:
         _positive("l2", self.l2)

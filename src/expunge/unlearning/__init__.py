@@ -1,6 +1,7 @@
 """Ways to unlearn: the front door, the contract, and one file per method."""
 
 from expunge.unlearning.adopt import adopt
+from expunge.unlearning.certified import Certified
 from expunge.unlearning.fine_tune import FineTune
 from expunge.unlearning.front_door import prepare, unlearn
 from expunge.unlearning.head import CertifiedHead
@@ -11,6 +12,7 @@ from expunge.unlearning.retrain import Retrain
 from expunge.unlearning.sharded import Sharded
 
 __all__ = [
+    "Certified",
     "CertifiedHead",
     "Claim",
     "ClaimKind",

@@ -41,7 +41,7 @@ class CertifiedHead:
     delta: float = 1e-5
     requests: int = 10
     spent: float = 0.0
-    noise: float = 0.01
+    noise: float = 0.02
     l2: float | None = None
     passes: int = 1000
 

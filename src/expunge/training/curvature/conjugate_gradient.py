@@ -47,8 +47,11 @@ def conjugate_gradient(
     tolerance: float = 1e-6,
     limit: int = 500,
     start: Float[Tensor, "*batch parameters"] | None = None,
+    precondition: Product | None = None,
 ) -> Solution:
     """Solve A x = rhs, each row for itself, until |residual| <= tolerance |rhs| or `limit` iterations.
+
+    `precondition` is about the inverse of A, symmetric and positive definite: it changes the speed, not the answer.
 
     A direction of curvature that is not positive ends the run: no number computed past it would mean anything.
 
@@ -60,18 +63,19 @@ def conjugate_gradient(
     x = torch.zeros_like(rhs) if start is None else start.clone()
     residual = rhs - product(x) if start is not None else rhs.clone()
     goal = tolerance * rhs.norm(dim=-1, keepdim=True)
-    direction, squared = residual.clone(), residual.square().sum(-1, keepdim=True)
+    guided = residual if precondition is None else precondition(residual)
+    direction, squared = guided.clone(), (residual * guided).sum(-1, keepdim=True)
     steps = 0
-    while steps < limit and bool((squared.sqrt() > goal).any()):
-        active = squared.sqrt() > goal
+    while steps < limit and bool((active := residual.norm(dim=-1, keepdim=True) > goal).any()):
         image = product(direction)
         curvature = (direction * image).sum(-1, keepdim=True)
         if bool((active & (curvature <= 0)).any()):
             raise ProgrammerError("indefinite-curvature", f"negative curvature met after {steps} products")
         stride = torch.where(active, squared / curvature, torch.zeros_like(squared))
         x, residual = x + stride * direction, residual - stride * image
-        after = residual.square().sum(-1, keepdim=True)
-        direction = torch.where(active, residual + after / squared * direction, direction)
+        guided = residual if precondition is None else precondition(residual)
+        after = (residual * guided).sum(-1, keepdim=True)
+        direction = torch.where(active, guided + after / squared * direction, direction)
         squared = torch.where(active, after, squared)
         steps += 1
     left = (rhs - product(x)).norm(dim=-1, keepdim=True)
