@@ -67,8 +67,8 @@ def epsilon_lower_bound(
     """The epsilon that scores of releases (`inside`) and of references (`outside`) prove, threshold tests only.
 
     The first half of each chooses threshold and direction, the second half is counted. Both shares have
-    Clopper-Pearson bounds at half of what the confidence leaves; hits >= e^epsilon false alarms + delta is then violated
-    for all smaller epsilons (Jagielski, Ullman and Oprea, NeurIPS 2020).
+    Clopper-Pearson bounds at half of what the confidence leaves; hits <= e^epsilon false alarms + delta is then
+    violated for all smaller epsilons (Jagielski, Ullman and Oprea, NeurIPS 2020).
 
     **Raises:** `ProgrammerError("bad-subject")` for fewer than 40 runs a side or sides of different length.
     """

@@ -76,9 +76,10 @@ def network(name: str) -> "Network":
 
 def studies() -> "dict[str, Study]":
     """Every study by name."""
+    from expunge.studies.certified import CertifiedStudy
     from expunge.studies.sharding import ShardingStudy
 
-    return {study.name: study for study in (ShardingStudy(),)}
+    return {study.name: study for study in (ShardingStudy(), CertifiedStudy())}
 
 
 def study(name: str) -> "Study":

@@ -42,21 +42,28 @@ class Head:
     def product(
         self, weights: Float[Tensor, "columns classes"]
     ) -> Callable[[Float[Tensor, " parameters"]], Float[Tensor, " parameters"]]:
-        """Hessian of F at `weights`, times the vector that lists a matrix row by row."""
-        shares = self._shares(weights)
+        """Hessian of F at `weights`, times the vector that lists a matrix row by row.
+
+        In single precision: it only steers. What is claimed is the gradient, which is in double precision.
+        """
+        shares = self._shares(weights).float()
 
         def times(vector: Tensor) -> Tensor:
             direction = vector.view_as(weights)
-            moved = shares * (self.features @ direction)
+            moved = shares * (self._single @ direction.float())
             curved = moved - shares * moved.sum(1, keepdim=True)
-            return (self.features.T @ curved / len(self.targets) + self.l2 * direction).reshape(-1)
+            return ((self._single.T @ curved).double() / len(self.targets) + self.l2 * direction).reshape(-1)
 
         return times
 
     @cached_property
+    def _single(self) -> Tensor:
+        return self.features.float()
+
+    @cached_property
     def _axes(self) -> tuple[Tensor, Tensor]:
         """Eigenvalues and eigenvectors of the features' second moments."""
-        values, vectors = torch.linalg.eigh(self.features.T @ self.features / len(self.targets))
+        values, vectors = torch.linalg.eigh((self._single.T @ self._single / len(self.targets)).double())
         return values.clamp_min(0), vectors
 
     def precondition(
@@ -72,8 +79,9 @@ class Head:
         scale = along[:, None] * across.clamp_min(0)[None, :] + self.l2
 
         def times(vector: Tensor) -> Tensor:
-            turned: Tensor = axes.T @ vector.view_as(weights) @ turns / scale
-            return (axes @ turned @ turns.T).reshape(-1)
+            turned: Tensor = (axes.T @ vector.view_as(weights) @ turns) / scale
+            back: Tensor = axes @ turned @ turns.T
+            return back.flatten()
 
         return times
 
