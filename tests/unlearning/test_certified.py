@@ -186,7 +186,7 @@ def test_the_ball_holds_at_every_step(few: Records) -> None:
 @pytest.mark.parametrize("solver", ["cg", "exact"])
 def test_newton_lands_on_the_retained_optimum(few: Records, forget: tuple[str, ...], solver: str) -> None:
     trained = train(replace(CERTIFIABLE, network=RandomFeatures(20)), few)
-    method = Newton(damping=0.0, solver=solver, noise=40.0)
+    method = Newton(damping=0.0, solver=solver, noise=40.0, tolerance=1e-6)
     result = unlearn(trained, few, forget, method, seed=SECRET)
     assert result.claim.kind is ClaimKind.CERTIFIED
     bare = unlearn(trained, few, forget, replace(method, noise=0.0), seed=SECRET)

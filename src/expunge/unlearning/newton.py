@@ -45,7 +45,7 @@ class Newton:
 
     damping: float = 0.1
     solver: Literal["cg", "exact", "neumann"] = "cg"
-    tolerance: float = 1e-6
+    tolerance: float = 1e-3
     series: Series = Series()
     noise: float = 0.0
     epsilon: float = 1.0
@@ -79,19 +79,24 @@ class Newton:
         started, records = clock(), ground(deletion)
         module, where, state = network(deletion)
         penalty = _penalty(deletion)
+        reasons = _not_convex(deletion, penalty)
+        # What is to be certified is measured in double precision; for the rest that would only cost time.
+        kind = torch.float32 if reasons and self.solver != "exact" else torch.float64
         with deterministic(deletion.threads):
-            point = where.flatten(state).double()
-            curvature = _curvature(deletion, module.double(), point, records, penalty + self.damping)
+            point = where.flatten(state).to(kind)
+            curvature = _curvature(deletion, module.to(kind), point, records, penalty + self.damping)
             gradient = curvature.gradient + penalty * point
             found = self._solve(curvature, gradient, deletion.seed)
             moved = point - found.x
-            left = _curvature(deletion, module, moved, records, 0.0).gradient + penalty * moved
-        bound = float(left.norm()) / penalty if penalty else float("inf")
+            bound = float("inf")
+            if not reasons:
+                left = _curvature(deletion, module, moved, records, 0.0).gradient + penalty * moved
+                bound = float(left.norm()) / penalty
         noisy = moved + gaussian(moved, self.noise, deletion.seed, "unlearning/newton") if self.noise else moved
         final = {**state, **{name: part.float().clone() for name, part in where.unflatten(noisy).items()}}
-        work = (2 + 2 * found.products) * len(records.train)
+        work = (1 + (not reasons) + 2 * found.products) * len(records.train)
         trained = released(deletion, records, final, started, work)
-        claim = self._claim(deletion, penalty, bound)
+        claim = self._claim(reasons, penalty, bound)
         notes = guessable(deletion) if claim.kind is ClaimKind.CERTIFIED else ()
         return finish(self, deletion, trained, claim, *notes, refitted=True)
 
@@ -103,9 +108,8 @@ class Newton:
         x = curvature.solve(gradient)
         return Solution(x, float((gradient - curvature.product(x)).norm()), curvature.size + 1, True)
 
-    def _claim(self, deletion: Deletion, penalty: float, bound: float) -> Claim:
+    def _claim(self, reasons: tuple[str, ...], penalty: float, bound: float) -> Claim:
         reference = "the exact optimum of the penalised loss on the retained records, plus the same noise"
-        reasons = _not_convex(deletion, penalty)
         share = Privacy(self.epsilon, self.delta).share
         if not reasons and bound > self.noise * share:
             needed = bound / share
@@ -130,9 +134,13 @@ class Newton:
 def _curvature(
     deletion: Deletion, module: torch.nn.Module, point: Tensor, records: Records, damping: float
 ) -> Curvature:
-    part = records.train
-    targets = part.targets.double() if part.targets.is_floating_point() else part.targets
-    return Curvature(module, point, part.features.double(), targets, deletion.recipe.loss, damping)
+    part, kind = records.train, point.dtype
+    targets = part.targets.to(kind) if part.targets.is_floating_point() else part.targets
+    return Curvature(module, point, part.features.to(kind), targets, deletion.recipe.loss, damping, kept=KEPT)
+
+
+KEPT = 8192
+"""Records up to which the graph of the gradient is kept in memory while the system is solved."""
 
 
 def _penalty(deletion: Deletion) -> float:
