@@ -17,10 +17,12 @@ def methods() -> "dict[str, Method]":
         Certified,
         CertifiedHead,
         FineTune,
+        Langevin,
         Newton,
         NoisyFineTuning,
         OutputPerturbation,
         Retrain,
+        RewindAndDescend,
         Sharded,
     )
 
@@ -33,6 +35,8 @@ def methods() -> "dict[str, Method]":
         NoisyFineTuning(),
         OutputPerturbation(),
         Newton(),
+        RewindAndDescend(),
+        Langevin(),
     )
     return {method.describe().name: method for method in known}
 

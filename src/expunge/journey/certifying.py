@@ -7,10 +7,19 @@ from typing import Any, Final
 from expunge.journey import artifacts, requests, worker
 from expunge.ledger.store import Store
 from expunge.randomness import SEED_LIMIT
-from expunge.unlearning import Certified, CertifiedHead, Deletion, Method, Newton, NoisyFineTuning, OutputPerturbation
+from expunge.unlearning import (
+    Certified,
+    CertifiedHead,
+    Deletion,
+    Method,
+    Newton,
+    NoisyFineTuning,
+    OutputPerturbation,
+    RewindAndDescend,
+)
 from expunge.unlearning.accounting import epsilon_of, mu_of
 
-BUDGETED: Final = (CertifiedHead, NoisyFineTuning, OutputPerturbation, Newton)
+BUDGETED: Final = (CertifiedHead, NoisyFineTuning, OutputPerturbation, Newton, RewindAndDescend)
 """Methods that add noise and draw on a budget."""
 
 

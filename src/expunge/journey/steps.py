@@ -21,11 +21,13 @@ from expunge.unlearning import (
     Certified,
     CertifiedHead,
     FineTune,
+    Langevin,
     Method,
     Newton,
     NoisyFineTuning,
     OutputPerturbation,
     Retrain,
+    RewindAndDescend,
     Sharded,
 )
 
@@ -38,6 +40,8 @@ METHODS: Final[tuple[type, ...]] = (
     NoisyFineTuning,
     OutputPerturbation,
     Newton,
+    RewindAndDescend,
+    Langevin,
 )
 """Classes that a request may name as its method."""
 

@@ -5,10 +5,12 @@ from expunge.unlearning.certified import Certified
 from expunge.unlearning.fine_tune import FineTune
 from expunge.unlearning.front_door import prepare, unlearn
 from expunge.unlearning.head import CertifiedHead
+from expunge.unlearning.langevin import Langevin, train_noisily
 from expunge.unlearning.method import Claim, ClaimKind, Deletion, Description, Forecast, Method, Unlearned
 from expunge.unlearning.newton import Newton
 from expunge.unlearning.noisy_fine_tuning import NoisyFineTuning, OutputPerturbation
 from expunge.unlearning.retrain import Retrain
+from expunge.unlearning.rewind_and_descend import RewindAndDescend, train_with_checkpoint
 from expunge.unlearning.sharded import Sharded
 
 __all__ = [
@@ -20,14 +22,18 @@ __all__ = [
     "Description",
     "FineTune",
     "Forecast",
+    "Langevin",
     "Method",
     "Newton",
     "NoisyFineTuning",
     "OutputPerturbation",
     "Retrain",
+    "RewindAndDescend",
     "Sharded",
     "Unlearned",
     "adopt",
     "prepare",
+    "train_noisily",
+    "train_with_checkpoint",
     "unlearn",
 ]
