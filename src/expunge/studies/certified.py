@@ -47,7 +47,8 @@ class CertifiedStudy:
             for share in SHARES
         ]
         once = ["paper", "solvers", "coverage", "games"]
-        return [*once, *(f"sequence.seed-{seed}" for seed in setting.seeds), *deletions]
+        repeated = setting.seeds if setting.scale == "full" else setting.seeds[:1]
+        return [*once, *(f"sequence.seed-{seed}" for seed in repeated), *deletions]
 
     def run(self, setting: Setting, cell: str) -> list[Row]:
         """Measure one cell."""
