@@ -25,6 +25,7 @@ bench: $(READY)  ## speed as ratios within one run
 	$(BIN)/python benchmarks/stacked_training.py
 	$(BIN)/python benchmarks/receipts.py
 	$(BIN)/python benchmarks/valuation.py
+	$(BIN)/python benchmarks/curvature.py
 
 faults: $(READY)  ## every fault at every system call of every transition
 	$(BIN)/python tests/faults/run.py

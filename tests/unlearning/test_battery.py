@@ -8,9 +8,22 @@ from expunge.errors import ExpungeError
 from expunge.plain import decode, encode
 from expunge.records import Records
 from expunge.training import Model, Recipe, Trained, train
-from expunge.unlearning import ClaimKind, Deletion, FineTune, Method, Retrain, Sharded, Unlearned, prepare, unlearn
+from expunge.unlearning import (
+    ClaimKind,
+    Deletion,
+    FineTune,
+    Method,
+    NoisyFineTuning,
+    OutputPerturbation,
+    Retrain,
+    Sharded,
+    Unlearned,
+    prepare,
+    unlearn,
+)
 
-METHODS = [Retrain(), Sharded(), FineTune(epochs=1)]
+SEED = 2**60 + 3  # methods that add noise call a small seed guessable
+METHODS = [Retrain(), Sharded(), FineTune(epochs=1), NoisyFineTuning(epochs=4), OutputPerturbation(epochs=4)]
 EXACT = [method for method in METHODS if method.describe().kind is ClaimKind.EXACT]
 names = [method.describe().name for method in METHODS]
 
@@ -36,13 +49,13 @@ def forget(few: Records) -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def result(method: Method, trained: Trained, few: Records, forget: tuple[str, ...]) -> Unlearned:
-    return unlearn(trained, few, forget, method, seed=3)
+    return unlearn(trained, few, forget, method, seed=SEED)
 
 
 def test_same_seed_same_bytes(
     method: Method, trained: Trained, few: Records, forget: tuple[str, ...], result: Unlearned
 ):
-    assert unlearn(trained, few, forget, method, seed=3).trained.model.digest == result.trained.model.digest
+    assert unlearn(trained, few, forget, method, seed=SEED).trained.model.digest == result.trained.model.digest
 
 
 def test_nothing_given_is_changed(method: Method, trained: Trained, few: Records, forget: tuple[str, ...]):
@@ -67,7 +80,7 @@ def test_the_record_of_the_run_is_complete(method: Method, result: Unlearned):
     assert result.claim.reference
     assert result.cost.gradient_evaluations > 0
     assert result.cost.seconds > 0
-    assert result.seed == 3
+    assert result.seed == SEED
     assert not result.degraded
     assert result.trained.log.model == result.trained.model.digest
 
@@ -101,7 +114,7 @@ def test_two_requests_in_a_row(method: Method, few: Records, forget: tuple[str, 
 def test_order_of_the_ids_does_not_matter(
     method: Method, trained: Trained, few: Records, forget: tuple[str, ...], result: Unlearned
 ):
-    assert unlearn(trained, few, forget[::-1], method, seed=3).trained.model.digest == result.trained.model.digest
+    assert unlearn(trained, few, forget[::-1], method, seed=SEED).trained.model.digest == result.trained.model.digest
 
 
 def test_hyper_parameters_are_frozen_and_recorded(method: Method, result: Unlearned):

@@ -2,9 +2,11 @@
 
 from expunge.auditing.accuracy import Accuracy
 from expunge.auditing.audit import Audit, Description, Findings, Subject, retrain_references
+from expunge.auditing.certificate import CertificateAudit, epsilon_lower_bound, play
 from expunge.auditing.confidence_mia import ConfidenceMIA
 from expunge.auditing.divergence import Divergence
 from expunge.auditing.front_door import DEFAULT, PRIMARY, AuditReport, audit
+from expunge.auditing.gaussian_poisoning import GaussianPoisoning, Marked, PoisonScore
 from expunge.auditing.intervals import Estimate
 from expunge.auditing.lira import LiRA
 from expunge.auditing.reading import Curve, Finding, Reading
@@ -20,6 +22,7 @@ __all__ = [
     "Accuracy",
     "Audit",
     "AuditReport",
+    "CertificateAudit",
     "ConfidenceMIA",
     "Curve",
     "Description",
@@ -27,13 +30,18 @@ __all__ = [
     "Estimate",
     "Finding",
     "Findings",
+    "GaussianPoisoning",
     "LiRA",
+    "Marked",
+    "PoisonScore",
     "Reading",
     "RelearningTime",
     "Shadows",
     "Subject",
     "ULiRA",
     "audit",
+    "epsilon_lower_bound",
+    "play",
     "retrain_references",
     "shadows",
 ]

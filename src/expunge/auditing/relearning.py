@@ -100,8 +100,8 @@ class RelearningTime:
         return times, [next(tables) if model in healthy else nothing for model in subject.models]
 
     def _recipe(self, recipe: Recipe) -> Recipe:
-        rate = recipe.optimiser.lr / 10 if self.lr is None else self.lr
-        return replace(recipe, optimiser=replace(recipe.optimiser, lr=rate), schedule=Constant(), sharding=None)
+        rate = recipe.stepwise.lr / 10 if self.lr is None else self.lr
+        return replace(recipe, optimiser=replace(recipe.stepwise, lr=rate), schedule=Constant(), sharding=None)
 
 
 class _Watch:

@@ -22,20 +22,26 @@ def forget(
     method: Annotated[
         str | None, typer.Option(help="See `expunge methods`; by default the cheapest exact one.")
     ] = None,
+    epsilon: Annotated[float | None, typer.Option(help="Budget of certified methods, over all deletions.")] = None,
+    delta: Annotated[float | None, typer.Option(help="The delta that goes with it.")] = None,
     key: Annotated[str | None, typer.Option(help="Idempotency key (UUID): the same one is one request.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Carry a deletion request from receipt of the request to a signed receipt for it.
 
     Example: expunge -w ws forget --owner owner-007
+
+    Example: expunge -w ws forget --owner owner-007 --method certified --epsilon 1 --delta 1e-5
     """
-    from expunge.cli.names import method as method_called
+    from expunge.cli.names import guaranteed
     from expunge.journey.desk import Desk
     from expunge.journey.workspace import Workspace
 
     if (owner is None) == (records is None):
         raise OperatorError("bad-arguments", "name either --owner or --records")
-    chosen = None if method is None else method_called(method)
+    if method is None and (epsilon is not None or delta is not None):
+        raise OperatorError("bad-arguments", "--epsilon and --delta belong to a --method, such as certified")
+    chosen = None if method is None else guaranteed(method, epsilon, delta)
     desk = Desk(Workspace.open(workspace(context)))
     ids = None if records is None else _read_ids(records)
     emit(desk.forget(owner=owner, ids=ids, method=chosen, key=key, progress=reporter()), as_json, words)
@@ -50,6 +56,7 @@ def words(result: Result) -> str:
         f"Request {result['request']}: {result['forgotten']} records deleted by {result['method']} "
         f"(claim: {result['claim']}), {result['state']}.",
         f"Cost    {cost['gradient_evaluations']:,} gradient evaluations; {_alternatives(cost)}",
+        *_certificate(result),
         f"Audit   {result['audit']}",
         *(f"Degraded: {sentence}" for sentence in result["degraded"]),
         f"Model   {result['model']}",
@@ -75,6 +82,13 @@ def _compared(price: int, work: int) -> str:
     if not work:
         return "this took none"
     return f"{price / work:.1f} times as many" if price >= work else f"only {price / work:.2f} of it: this was dearer"
+
+
+def _certificate(result: Result) -> list[str]:
+    if result["epsilon"] is None:
+        return []
+    spent, left = f"epsilon {result['epsilon']:.4g} at delta {result['delta']:.2g}", f"{result['budget_left']:.4g}"
+    return [f"Budget  {spent} so far, {left} left; what it stands on is in the receipt's claim."]
 
 
 def _read_ids(path: Path) -> tuple[str, ...]:

@@ -26,7 +26,12 @@ def init(
     ignore: Annotated[list[str] | None, typer.Option(help="Column to leave out (tables; repeat).")] = None,
     record: Annotated[str | None, typer.Option(help="Column with the record's id (tables).")] = None,
     split: Annotated[str | None, typer.Option(help="Column that says train or test (tables).")] = None,
-    network: Annotated[str, typer.Option(help="mlp, cnn, resnet, or module:factory.")] = "mlp",
+    network: Annotated[
+        str, typer.Option(help="mlp, cnn, resnet, random-features, oriented-filters, or module:factory.")
+    ] = "mlp",
+    certifiable: Annotated[
+        bool, typer.Option("--certifiable", help="Fixed features and a convex head, for certified deletions.")
+    ] = False,
     shards: Annotated[int, typer.Option(help="Networks, each on its own part of the owners; 1 for none.", min=1)] = 1,
     slices: Annotated[int, typer.Option(help="Checkpointed slices of each shard.", min=1)] = 1,
     epochs: Annotated[float, typer.Option(help="Passes over the records.")] = 30,
@@ -40,10 +45,14 @@ def init(
     Example: expunge init ws --data digits --shards 8 --slices 4
     """
     from expunge.cli.names import network as network_called
+    from expunge.errors import OperatorError
     from expunge.journey.workspace import Workspace
     from expunge.records import load
     from expunge.training import SGD, CrossEntropy, Recipe, Sharding, SquaredError
+    from expunge.training.certifiable import certifiable_recipe
 
+    if certifiable and (shards > 1 or slices > 1 or network != "mlp"):
+        raise OperatorError("bad-arguments", "--certifiable chooses the network itself, and takes no shards")
     recipe = Recipe(
         network=network_called(network),
         optimiser=SGD(lr=lr),
@@ -63,6 +72,8 @@ def init(
         categories=category or (),
         ignore=ignore or (),
     )
+    if certifiable:
+        recipe = certifiable_recipe(records.shape, records.classes, seed=seed)
     emit(Workspace.create(folder, records, recipe, data).facts(), as_json, _words)
 
 

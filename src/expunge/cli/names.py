@@ -15,9 +15,32 @@ if TYPE_CHECKING:
 
 def methods() -> "dict[str, Method]":
     """Every unlearning method with its default hyper-parameters, by the name it describes itself with."""
-    from expunge.unlearning import FineTune, Retrain, Sharded
+    from expunge.unlearning import (
+        Certified,
+        CertifiedHead,
+        FineTune,
+        Langevin,
+        Newton,
+        NoisyFineTuning,
+        OutputPerturbation,
+        Retrain,
+        RewindAndDescend,
+        Sharded,
+    )
 
-    return {method.describe().name: method for method in (Retrain(), Sharded(), FineTune())}
+    known: tuple[Method, ...] = (
+        Retrain(),
+        Sharded(),
+        FineTune(),
+        Certified(),
+        CertifiedHead(),
+        NoisyFineTuning(),
+        OutputPerturbation(),
+        Newton(),
+        RewindAndDescend(),
+        Langevin(),
+    )
+    return {method.describe().name: method for method in known}
 
 
 def method(name: str) -> "Method":
@@ -28,20 +51,42 @@ def method(name: str) -> "Method":
     return found
 
 
-def network(name: str) -> "Network":
-    """`mlp`, `cnn`, `resnet`, or a factory as `module:name`."""
-    from expunge.networks import CNN, MLP, Imported, ResNet
+def guaranteed(name: str, epsilon: float | None, delta: float | None) -> "Method":
+    """The method called `name` at this epsilon and delta; raises `OperatorError("bad-arguments")`."""
+    from dataclasses import replace
 
-    known: dict[str, Callable[[], Network]] = {"mlp": MLP, "cnn": CNN, "resnet": ResNet}
+    from expunge.unlearning import Certified, CertifiedHead, Newton, NoisyFineTuning, OutputPerturbation
+
+    found = method(name)
+    if epsilon is None and delta is None:
+        return found
+    if not isinstance(found, Certified | CertifiedHead | Newton | NoisyFineTuning | OutputPerturbation):
+        raise OperatorError("bad-arguments", f"{name} takes neither --epsilon nor --delta")
+    epsilon, delta = epsilon or found.epsilon, delta or found.delta
+    return replace(found, epsilon=epsilon, delta=delta)
+
+
+def network(name: str) -> "Network":
+    """`mlp`, `cnn`, `resnet`, fixed features (`random-features`, `oriented-filters`), or a factory as `module:name`."""
+    from expunge.networks import CNN, MLP, Imported, OrientedFilters, RandomFeatures, ResNet
+
+    known: dict[str, Callable[[], Network]] = {
+        "mlp": MLP,
+        "cnn": CNN,
+        "resnet": ResNet,
+        "random-features": RandomFeatures,
+        "oriented-filters": OrientedFilters,
+    }
     return known[name]() if name in known else Imported(name)
 
 
 def studies() -> "dict[str, Study]":
     """Every study by name."""
+    from expunge.studies.certified import CertifiedStudy
     from expunge.studies.sharding import ShardingStudy
     from expunge.studies.valuation import ValuationStudy
 
-    return {study.name: study for study in (ShardingStudy(), ValuationStudy())}
+    return {study.name: study for study in (ShardingStudy(), ValuationStudy(), CertifiedStudy())}
 
 
 def study(name: str) -> "Study":

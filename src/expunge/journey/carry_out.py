@@ -20,7 +20,7 @@ from expunge.auditing import (
     audit,
     retrain_references,
 )
-from expunge.journey import artifacts
+from expunge.journey import artifacts, certifying
 from expunge.journey.artifacts import TRAINING, WORKSPACE
 from expunge.ledger import objects
 from expunge.ledger.store import Store, Transaction
@@ -56,13 +56,17 @@ def screen(store: Store, ids: Sequence[str]) -> dict[str, Any]:
 
 def plan(store: Store, ids: Sequence[str], method: Method) -> dict[str, Any]:
     """The method and what it would cost; raises what the method refuses."""
-    forecast = method.plan(_deletion(store, ids, None))
+    deletion = _deletion(store, ids, None)
+    method = certifying.settled(store, method, deletion)
+    forecast = method.plan(deletion)
     return {"method": method.describe().name, **asdict(forecast), "notes": list(forecast.notes)}
 
 
 def unlearn(store: Store, holder: str, ids: Sequence[str], method: Method, progress: Progress | None) -> dict[str, Any]:
     """Run the method and store the new model, records, tree and checkpoints under `holder`; raises as the method."""
     deletion = _deletion(store, ids, progress)
+    method = certifying.settled(store, method, deletion)
+    deletion = certifying.secretly(method, deletion)
     result = method.run(deletion)
     tree = artifacts.read_tree(store)
     buried = tree.bury([tree.live[row] for row in deletion.records.rows(ids)])
@@ -86,7 +90,7 @@ def unlearn(store: Store, holder: str, ids: Sequence[str], method: Method, progr
         "old_model": deletion.trained.model.digest,
         "new_model": result.trained.model.digest,
         "reused_stages": list(result.trained.log.reused),
-        "seed": result.seed,
+        "seed": None if certifying.is_secret(method) else result.seed,
         "platform": result.trained.log.platform,
         "degraded": list(result.degraded),
     }

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from expunge.errors import OperatorError
-from expunge.journey import artifacts, config, history, requests, transitions, worker
+from expunge.journey import artifacts, certifying, config, history, requests, transitions, worker
 from expunge.journey.requests import Request, Subject, Wish
 from expunge.journey.steps import ModelSteps, method_of
 from expunge.journey.transitions import State
@@ -85,6 +85,9 @@ class Desk:
             "state": str(found.state),
             "method": done["method"],
             "claim": done["claim"]["kind"],
+            "epsilon": done["claim"]["epsilon"],
+            "delta": done["claim"]["delta"],
+            "budget_left": done["claim"]["budget_left"],
             "forgotten": len(done["commitments"][request]),
             "cost": {
                 "gradient_evaluations": work,
@@ -158,8 +161,8 @@ class Desk:
         records = artifacts.read_records(store)
         named = records.owned_by(owner) if owner is not None else tuple(ids or ())
         trained = artifacts.load_trained(store)
-        chosen = method or method_of(store, None)
-        chosen.plan(prepare(trained, records, named))
+        deletion = prepare(trained, records, named)
+        certifying.settled(store, method or method_of(store, None), deletion).plan(deletion)
 
     def _work(self, store: Store, ids: Sequence[str] | None, progress: Progress | None) -> worker.Outcome:
         steps = ModelSteps(store, config.read(self.workspace.folder), progress)

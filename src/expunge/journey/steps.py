@@ -16,9 +16,33 @@ from expunge.ledger.store import Store, Transaction
 from expunge.plain import decode
 from expunge.progress import Progress
 from expunge.records import DataTree, Records
-from expunge.unlearning import FineTune, Method, Retrain, Sharded
+from expunge.training.curvature import Series
+from expunge.unlearning import (
+    Certified,
+    CertifiedHead,
+    FineTune,
+    Langevin,
+    Method,
+    Newton,
+    NoisyFineTuning,
+    OutputPerturbation,
+    Retrain,
+    RewindAndDescend,
+    Sharded,
+)
 
-METHODS: Final[tuple[type, ...]] = (Retrain, Sharded, FineTune)
+METHODS: Final[tuple[type, ...]] = (
+    Retrain,
+    Sharded,
+    FineTune,
+    Certified,
+    CertifiedHead,
+    NoisyFineTuning,
+    OutputPerturbation,
+    Newton,
+    RewindAndDescend,
+    Langevin,
+)
 """Classes that a request may name as its method."""
 
 
@@ -105,7 +129,7 @@ def method_of(store: Store, wished: Any) -> Method:
     **Raises:** `OperatorError("bad-config")` for one that this version does not know.
     """
     if wished is not None:
-        found: Method = decode(wished, METHODS)
+        found: Method = decode(wished, (*METHODS, Series))
         return found
     return Retrain() if artifacts.read_recipe(store).sharding is None else Sharded()
 

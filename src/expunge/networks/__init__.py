@@ -1,6 +1,7 @@
 """Small reference networks, users' own networks, and parameters as one vector."""
 
 from expunge.networks.cnn import CNN
+from expunge.networks.frozen import OrientedFilters, RandomFeatures
 from expunge.networks.mlp import MLP
 from expunge.networks.network import Imported, InPython, Network, initialise, needs_two_records
 from expunge.networks.parameters import Layout, State, layout, state_of
@@ -13,6 +14,8 @@ __all__ = [
     "InPython",
     "Layout",
     "Network",
+    "OrientedFilters",
+    "RandomFeatures",
     "ResNet",
     "State",
     "initialise",

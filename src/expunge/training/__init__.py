@@ -7,7 +7,7 @@ from expunge.training.log import Cost, TrainingLog, training_log
 from expunge.training.model import Model, state_digest
 from expunge.training.platform import deterministic, fingerprint
 from expunge.training.ray_cluster import Ray
-from expunge.training.recipe import SGD, Adam, Constant, Cosine, CrossEntropy, Recipe, SquaredError, Steps
+from expunge.training.recipe import SGD, Adam, Constant, Cosine, CrossEntropy, HeadSolver, Recipe, SquaredError, Steps
 from expunge.training.sharding import Sharding, aggregate
 from expunge.training.stopped import Retraining, accuracy_on_test, retraining_until
 from expunge.training.trainer import CourseResults, Trained, run_courses, train
@@ -24,6 +24,7 @@ __all__ = [
     "CourseResults",
     "CrossEntropy",
     "Executor",
+    "HeadSolver",
     "MemoryCheckpoints",
     "Model",
     "Processes",

@@ -10,7 +10,8 @@ from expunge.networks import State, state_of
 from expunge.randomness import derive
 from expunge.training.checkpoints import Snapshot
 from expunge.training.courses import BatchStream, Stage
-from expunge.training.recipe import Recipe
+from expunge.training.head import Head, fixed_features, head_of, solve_head, write_head
+from expunge.training.recipe import CrossEntropy, HeadSolver, Recipe
 
 
 def run_stage(
@@ -33,6 +34,9 @@ def run_stage(
 
     **Raises:** `ProgrammerError("diverged")`.
     """
+    if isinstance(recipe.optimiser, HeadSolver):
+        _solve(module, recipe, recipe.optimiser, stage, features, targets, stepped, keep if every else None)
+        return
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimiser = recipe.optimiser.build(parameters)
     first = 0
@@ -52,11 +56,49 @@ def run_stage(
             batch, goals = features.index_select(0, rows), targets.index_select(0, rows)
             recipe.loss.mean(module(batch), goals).backward()
             optimiser.step()
+            if recipe.radius is not None:
+                project(parameters, recipe.radius)
             if stepped is not None:
                 stepped(len(rows))
             if keep is not None and every and (step + 1) % every == 0 and step + 1 < steps:
                 keep(Snapshot(step + 1, state_of(module), _save_optimiser(optimiser, parameters)))
     check_finite(state_of(module), stage.name)
+
+
+@torch.no_grad()
+def project(parameters: list[nn.Parameter], radius: float) -> None:
+    """Scale the parameters together into the ball of this radius, where they are outside it."""
+    norm = float(torch.cat([parameter.reshape(-1) for parameter in parameters]).double().norm())
+    if norm > radius:
+        for parameter in parameters:
+            parameter.mul_(radius / norm * (1 - 1e-7))  # single precision must not round out of the ball again
+
+
+def _solve(
+    module: nn.Module,
+    recipe: Recipe,
+    solver: HeadSolver,
+    stage: Stage,
+    features: Tensor,
+    targets: Tensor,
+    stepped: Callable[[int], None] | None,
+    keep: Callable[[Snapshot], None] | None,
+) -> None:
+    """The convex head on the stage's records; a look at the weights is kept after each Newton step."""
+    rows = torch.tensor(stage.rows, dtype=torch.long)
+    found = head_of(module)
+    if found is None or not isinstance(recipe.loss, CrossEntropy) or recipe.radius is not None:
+        raise ProgrammerError("method-unfit", "HeadSolver wants fixed features, one linear layer, cross-entropy")
+    head = Head(fixed_features(module, features[rows]), targets[rows], found[1].out_features, solver.l2)
+    solution = solve_head(head, gradient_norm=solver.gradient_norm, passes=int(stage.epochs))
+    state, width = state_of(module), min(recipe.batch_size, len(rows))
+    for passes, weights in solution.path[:-1] if keep is not None else ():
+        assert keep is not None
+        keep(Snapshot(-(-passes * len(rows) // width), write_head(state, found[0], weights), {}))
+    module.load_state_dict(write_head(state, found[0], solution.weights))
+    check_finite(state_of(module), stage.name)
+    if stepped is not None:
+        stepped(stage.evaluations(recipe.batch_size))
 
 
 def check_finite(state: State, stage: str) -> None:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from expunge.errors import ProgrammerError
-from expunge.networks import CNN, MLP, Imported, Network, ResNet
+from expunge.networks import CNN, MLP, Imported, Network, OrientedFilters, RandomFeatures, ResNet
 from expunge.plain import decode, encode
 from expunge.randomness import SEED_LIMIT
 from expunge.training.sharding import Sharding
@@ -49,6 +49,23 @@ class Adam:
     def build(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         """The torch optimiser over `parameters`."""
         return torch.optim.AdamW(parameters, self.lr, weight_decay=self.weight_decay, foreach=False)
+
+
+@dataclass(frozen=True)
+class HeadSolver:
+    """No steps: the last layer, on fixed features, is solved to its optimum (Newton with conjugate gradient).
+
+    The recipe's `epochs` are then passes over the records at most; batch size and schedule have no part in it.
+
+    **Arguments:** `l2`: penalty (l2/2)|W|^2 beside the mean loss; `gradient_norm`: where to stop.
+    """
+
+    l2: float = 1e-3
+    gradient_norm: float = 1e-5
+
+    def __post_init__(self) -> None:
+        _positive("l2", self.l2)
+        _positive("gradient_norm", self.gradient_norm)
 
 
 @dataclass(frozen=True)
@@ -118,25 +135,36 @@ class Recipe:
     - `batch_size`: records in *every* step: batches are windows of a stream of shuffled passes, so that there is no
       short last batch; data smaller than that goes whole into each step.
     - `sharding`: `None` for one network, else SISA.
+    - `radius`: after every step the trained weights are projected to the ball |w| <= radius; `None` for no ball.
     - `seed`: every random stream derives from it by name.
 
     **Raises:** `ProgrammerError("bad-hyperparameter")`.
     """
 
     network: Network = MLP()
-    optimiser: SGD | Adam = SGD(lr=0.1)
+    optimiser: SGD | Adam | HeadSolver = SGD(lr=0.1)
     schedule: Constant | Cosine | Steps = Cosine()
     loss: CrossEntropy | SquaredError = CrossEntropy()
     epochs: float = 30
     batch_size: int = 32
     sharding: Sharding | None = None
     seed: int = 0
+    radius: float | None = None
 
     def __post_init__(self) -> None:
+        if self.radius is not None:
+            _positive("radius", self.radius)
         _positive("epochs", self.epochs)
         _positive("batch_size", self.batch_size)
         if not 0 <= self.seed < SEED_LIMIT:
             raise ProgrammerError("bad-hyperparameter", f"seed must be in [0, 2**63), not {self.seed}")
+
+    @property
+    def stepwise(self) -> SGD | Adam:
+        """An optimiser of the same penalised loss that takes steps: the recipe's own, or SGD for a solved head."""
+        if isinstance(self.optimiser, HeadSolver):
+            return SGD(lr=HEAD_RATE, weight_decay=self.optimiser.l2)
+        return self.optimiser
 
     def to_json(self) -> dict[str, Any]:
         """Plain form; raises `ProgrammerError("bad-hyperparameter")` for a network that is a Python callable."""
@@ -151,14 +179,20 @@ class Recipe:
         return recipe
 
 
+HEAD_RATE = 0.01
+"""Learning rate for fixed features of norm 10, whose loss has no curvature above 50."""
+
 KINDS = (
     Recipe,
     MLP,
     CNN,
     ResNet,
+    RandomFeatures,
+    OrientedFilters,
     Imported,
     SGD,
     Adam,
+    HeadSolver,
     Constant,
     Cosine,
     Steps,

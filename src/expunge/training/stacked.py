@@ -71,7 +71,7 @@ class Layers:
 
 def layers_of(module: nn.Module, recipe: Recipe, records: Records) -> Layers | None:
     """The layers of a network that can be stacked under this recipe on these records; `None` for any other."""
-    if type(module) is not nn.Sequential or not isinstance(recipe.optimiser, SGD):
+    if type(module) is not nn.Sequential or not isinstance(recipe.optimiser, SGD) or recipe.radius is not None:
         return None
     named = list(module.named_children())
     linear = [(name, part) for name, part in named if isinstance(part, nn.Linear)]
@@ -165,7 +165,7 @@ class Stack:
         return sum(steps > step for steps in self._steps)
 
     def _rates(self, first: int, last: int, lanes: int) -> Float[Tensor, "steps lanes"]:
-        factor, rate = self._recipe.schedule.factor, self._recipe.optimiser.lr
+        factor, rate = self._recipe.schedule.factor, self._recipe.stepwise.lr
         every = [[-(rate * factor(step, steps)) for steps in self._steps[:lanes]] for step in range(first, last)]
         return torch.tensor(every, dtype=torch.float32)
 

@@ -73,7 +73,7 @@ class FineTune:
         return finish(self, deletion, Trained(model, log, result.cost, clean), EMPIRICAL)
 
     def _recipe(self, deletion: Deletion) -> Recipe:
-        optimiser = deletion.recipe.optimiser
+        optimiser = deletion.recipe.stepwise
         rate = optimiser.lr if self.lr is None else self.lr
         return replace(deletion.recipe, optimiser=replace(optimiser, lr=rate), schedule=Constant(), sharding=None)
 

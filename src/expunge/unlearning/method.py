@@ -166,12 +166,15 @@ class Method(Protocol):
         """Carry it out; never changes what it is given."""
 
 
-def finish(method: Method, deletion: Deletion, trained: Trained, claim: Claim, *degraded: str) -> Unlearned:
+def finish(
+    method: Method, deletion: Deletion, trained: Trained, claim: Claim, *degraded: str, refitted: bool = False
+) -> Unlearned:
     """The record of a run whose cost is the cost of `trained`.
 
-    Exact methods must have trained on `deletion.refitted`; for all others the record says where a preparation stays.
+    Exact methods, and those that say `refitted`, must have trained on `deletion.refitted`; for all others the record
+    says where a preparation stays.
     """
-    exact = claim.kind is ClaimKind.EXACT
+    exact = refitted or claim.kind is ClaimKind.EXACT
     records = deletion.refitted if exact else deletion.retained
     notes = degraded if exact or deletion.settled else (*degraded, STATISTICS_KEPT)
     plain, price = encode(method), deletion.retraining_evaluations

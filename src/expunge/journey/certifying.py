@@ -1,0 +1,67 @@
+"""Certified methods in a workspace: which one, what of the budget is used, and noise that nobody can draw again."""
+
+import secrets
+from dataclasses import replace
+from typing import Any, Final
+
+from expunge.journey import artifacts, requests, worker
+from expunge.ledger.store import Store
+from expunge.randomness import SEED_LIMIT
+from expunge.unlearning import (
+    Certified,
+    CertifiedHead,
+    Deletion,
+    Method,
+    Newton,
+    NoisyFineTuning,
+    OutputPerturbation,
+    RewindAndDescend,
+)
+from expunge.unlearning.accounting import epsilon_of, mu_of
+
+BUDGETED: Final = (CertifiedHead, NoisyFineTuning, OutputPerturbation, Newton, RewindAndDescend)
+"""Methods that add noise and draw on a budget."""
+
+
+def settled(store: Store, method: Method, deletion: Deletion) -> Method:
+    """The method that will run: a wish for a guarantee becomes a method, and the budget knows what was spent.
+
+    **Raises:** as `Certified.choose`.
+    """
+    if isinstance(method, Certified):
+        method = replace(method, spent=spent(store, method.delta)).choose(deletion)
+    if isinstance(method, BUDGETED):
+        return replace(method, spent=spent(store, method.delta))
+    return method
+
+
+def is_secret(method: Method) -> bool:
+    """Whether the run's seed must never be written down."""
+    return isinstance(method, BUDGETED)
+
+
+def secretly(method: Method, deletion: Deletion) -> Deletion:
+    """The deletion under a secret seed where the method adds noise: under a known one the noise could be taken off."""
+    if not is_secret(method):
+        return deletion
+    return replace(deletion, seed=SEED_LIMIT // 2 + secrets.randbelow(SEED_LIMIT // 2))
+
+
+def spent(store: Store, delta: float) -> float:
+    """Epsilon, at `delta`, of all certified releases that led to the present model since it was last trained alone."""
+    digest = artifacts.digest_of(store, artifacts.WORKSPACE, "model")
+    runs = {done["new_model"]: done for done in _runs(store)}
+    while digest in runs:
+        claim, digest = runs[digest]["claim"], runs[digest]["old_model"]
+        if claim["kind"] == "exact":
+            return 0.0
+        if claim["kind"] == "certified":
+            return epsilon_of(mu_of(claim["epsilon"], claim["delta"]), delta)
+    return 0.0
+
+
+def _runs(store: Store) -> list[dict[str, Any]]:
+    with store.reading() as connection:
+        everything = requests.list_all(connection)
+    found = [worker.read_record(store, each.id, "unlearn") for each in everything]
+    return [record for record in found if record is not None]

@@ -1,0 +1,24 @@
+"""Recipes whose models can be certified cheaply."""
+
+from expunge.errors import ProgrammerError
+from expunge.networks import Network, OrientedFilters, RandomFeatures
+from expunge.training.recipe import HeadSolver, Recipe
+
+IMAGE_SIDE = 16
+"""Pixels from which oriented filters see more than random features."""
+
+
+def certifiable_recipe(shape: tuple[int, ...], classes: int, *, seed: int = 0, l2: float = 1e-3) -> Recipe:
+    """Fixed features that no record shapes, and a convex head: oriented filters for images, else random features.
+
+    **Raises:** `ProgrammerError("method-unfit")` for regression: the head's theorem is for classes.
+    """
+    if classes < 2:
+        raise ProgrammerError("method-unfit", "a certifiable model needs classes, and these targets are numbers")
+    image = len(shape) == 3 and min(shape[1:]) >= IMAGE_SIDE
+    network: Network = OrientedFilters() if image else RandomFeatures()
+    return Recipe(network=network, optimiser=HeadSolver(l2=l2), epochs=PASSES, seed=seed)
+
+
+PASSES = 80
+"""Passes over the records at most; the solver stops at its gradient norm, mostly at about eighty."""

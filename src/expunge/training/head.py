@@ -1,0 +1,195 @@
+"""The convex head: softmax regression on fixed features, solved to its optimum and measured there."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from expunge.errors import ProgrammerError
+from expunge.networks import State
+from expunge.training.curvature.conjugate_gradient import conjugate_gradient
+
+CHUNK = 1024
+"""Records in one pass through the fixed features: the same cut always, for rounding depends on it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """F(W) = mean cross-entropy of softmax(X W) + (l2/2) |W|^2 in double precision; l2-strongly convex.
+
+    **Arguments:** `features`: `[records, width + 1]`, the last column ones; `targets`: class numbers.
+    """
+
+    features: Float[Tensor, "records columns"]
+    targets: Int[Tensor, " records"]
+    classes: int
+    l2: float
+
+    def gradient(self, weights: Float[Tensor, "columns classes"]) -> Float[Tensor, "columns classes"]:
+        """Of F, penalty included."""
+        errors = self._shares(weights) - nn.functional.one_hot(self.targets, self.classes)
+        return self.features.T @ errors / len(self.targets) + self.l2 * weights
+
+    def value(self, weights: Float[Tensor, "columns classes"]) -> float:
+        """F itself."""
+        loss = nn.functional.cross_entropy(self.features @ weights, self.targets)
+        return float(loss + self.l2 / 2 * weights.square().sum())
+
+    def product(
+        self, weights: Float[Tensor, "columns classes"]
+    ) -> Callable[[Float[Tensor, " parameters"]], Float[Tensor, " parameters"]]:
+        """Hessian of F at `weights`, times the vector that lists a matrix row by row.
+
+        In single precision: it only steers. What is claimed is the gradient, which is in double precision.
+        """
+        shares = self._shares(weights).float()
+
+        def times(vector: Tensor) -> Tensor:
+            direction = vector.view_as(weights)
+            moved = shares * (self._single @ direction.float())
+            curved = moved - shares * moved.sum(1, keepdim=True)
+            return ((self._single.T @ curved).double() / len(self.targets) + self.l2 * direction).reshape(-1)
+
+        return times
+
+    @cached_property
+    def _single(self) -> Tensor:
+        return self.features.float()
+
+    @cached_property
+    def _axes(self) -> tuple[Tensor, Tensor]:
+        """Eigenvalues and eigenvectors of the features' second moments."""
+        values, vectors = torch.linalg.eigh((self._single.T @ self._single / len(self.targets)).double())
+        return values.clamp_min(0), vectors
+
+    def precondition(
+        self, weights: Float[Tensor, "columns classes"]
+    ) -> Callable[[Float[Tensor, " parameters"]], Float[Tensor, " parameters"]]:
+        """About the inverse Hessian: features and output curvature taken for independent (as Martens and Grosse 2015).
+
+        Speed only; the certificate looks at the gradient alone.
+        """
+        shares = self._shares(weights)
+        middle = torch.diag(shares.mean(0)) - shares.T @ shares / len(shares)
+        (along, axes), (across, turns) = self._axes, torch.linalg.eigh(middle)
+        scale = along[:, None] * across.clamp_min(0)[None, :] + self.l2
+
+        def times(vector: Tensor) -> Tensor:
+            turned: Tensor = (axes.T @ vector.view_as(weights) @ turns) / scale
+            back: Tensor = axes @ turned @ turns.T
+            return back.flatten()
+
+        return times
+
+    def distance_bound(self, weights: Float[Tensor, "columns classes"]) -> float:
+        """|W - W*| is at most |grad F(W)| / l2: computed, not estimated (strong convexity; Guo et al. 2020)."""
+        return float(self.gradient(weights).norm()) / self.l2
+
+    def _shares(self, weights: Tensor) -> Tensor:
+        return (self.features @ weights).softmax(1)
+
+
+@dataclass(frozen=True, eq=False)
+class HeadSolution:
+    """Weights, the gradient's norm there, and passes over the records that it took; `path`: weights after each step."""
+
+    weights: Float[Tensor, "columns classes"]
+    gradient_norm: float
+    passes: int
+    path: tuple[tuple[int, Tensor], ...] = ()
+
+
+def solve_head(
+    head: Head,
+    start: Float[Tensor, "columns classes"] | None = None,
+    *,
+    gradient_norm: float = 1e-6,
+    passes: int = 1000,
+    steps: int = 100,
+) -> HeadSolution:
+    """Newton's method with conjugate gradient and a line search, until |grad F| <= `gradient_norm` or out of passes.
+
+    A product and a gradient count one pass each. The caller looks at `gradient_norm` of the result: nothing is claimed
+    here.
+    """
+    weights = torch.zeros(head.features.shape[1], head.classes, dtype=torch.float64) if start is None else start.clone()
+    gradient, used, path = head.gradient(weights), 1, []
+    for _ in range(steps):
+        size = float(gradient.norm())
+        if size <= gradient_norm or used >= passes:
+            break
+        # Superlinear, and never more accurate than the last step needs (Eisenstat and Walker 1996).
+        wanted = max(min(0.3, math.sqrt(size)), 0.3 * gradient_norm / size)
+        found = conjugate_gradient(
+            head.product(weights),
+            -gradient.reshape(-1),
+            tolerance=wanted,
+            limit=max(1, passes - used),
+            precondition=head.precondition(weights),
+        )
+        step, looks = _line_search(head, weights, gradient, found.x.view_as(weights))
+        weights = weights + step
+        gradient = head.gradient(weights)
+        used += found.products + looks + 1
+        path.append((used, weights))
+    return HeadSolution(weights, float(gradient.norm()), used, tuple(path))
+
+
+def _line_search(head: Head, weights: Tensor, gradient: Tensor, direction: Tensor) -> tuple[Tensor, int]:
+    """The Newton step, halved until the value falls enough (Armijo); near the optimum rounding decides for the step."""
+    slope, now = float((gradient * direction).sum()), head.value(weights)
+    slack = 1e-12 * abs(now)
+    for halvings in range(30):
+        step = direction / 2**halvings
+        if head.value(weights + step) <= now + 1e-4 * slope / 2**halvings + slack:
+            return step, halvings + 2
+    return torch.zeros_like(direction), 31
+
+
+def head_of(module: nn.Module) -> tuple[str, nn.Linear] | None:
+    """Name and module of the only trained layer, where that is the linear end of a sequence; else `None`."""
+    if not isinstance(module, nn.Sequential) or not len(module):
+        return None
+    name, last = list(module.named_children())[-1]
+    if not isinstance(last, nn.Linear) or last.bias is None:
+        return None
+    before = [part for child in list(module)[:-1] for part in child.parameters()]
+    return None if any(part.requires_grad for part in before) else (name, last)
+
+
+def fixed_features(module: nn.Module, features: Float[Tensor, "records *shape"]) -> Float[Tensor, "records columns"]:
+    """What the last layer of `module` sees, with a column of ones, in double precision.
+
+    **Raises:** `ProgrammerError("method-unfit")` where more than the last layer is trained.
+    """
+    if head_of(module) is None or not isinstance(module, nn.Sequential):
+        raise ProgrammerError("method-unfit", "more than a last linear layer is trained: there is no convex head")
+    body = module[:-1].eval()
+    with torch.no_grad():
+        parts = [body(part).flatten(1).double() for part in features.split(CHUNK)]
+    joined = torch.cat(parts)
+    return torch.cat([joined, torch.ones(len(joined), 1, dtype=torch.float64)], 1)
+
+
+def read_head(state: State, name: str) -> Float[Tensor, "columns classes"]:
+    """The last layer's weights and bias as one matrix in double precision."""
+    return torch.cat([state[f"{name}.weight"], state[f"{name}.bias"][:, None]], 1).T.double().contiguous()
+
+
+def write_head(state: State, name: str, weights: Float[Tensor, "columns classes"]) -> State:
+    """A copy of `state` with this last layer, rounded to its precision."""
+    kind = state[f"{name}.weight"].dtype
+    matrix = weights.T.to(kind)
+    new: dict[str, Tensor] = {f"{name}.weight": matrix[:, :-1].contiguous(), f"{name}.bias": matrix[:, -1].contiguous()}
+    return {**state, **new}
+
+
+def accuracies(head: Head, path: Sequence[tuple[int, Tensor]]) -> list[tuple[int, float]]:
+    """(passes, share right on the head's records) along the way of a solution."""
+    return [
+        (used, float(((head.features @ weights).argmax(1) == head.targets).double().mean())) for used, weights in path
+    ]

@@ -1,0 +1,73 @@
+"""The cheapest method that meets an epsilon on the model at hand, or a refusal that says what would."""
+
+from dataclasses import dataclass
+
+from expunge.errors import ProgrammerError
+from expunge.networks import initialise
+from expunge.training import CrossEntropy
+from expunge.training.head import head_of
+from expunge.unlearning.accounting import Budget, Privacy
+from expunge.unlearning.head import CertifiedHead
+from expunge.unlearning.method import ClaimKind, Deletion, Description, Forecast, Method, Unlearned
+
+
+@dataclass(frozen=True)
+class Certified:
+    """Ask for a guarantee instead of a method.
+
+    On fixed features with a trained linear end: `CertifiedHead`. On any other network a refusal: whole-network
+    certificates at a small epsilon leave a network that is no better than a fresh one, so that none of them is chosen
+    for anybody; who wants them names them.
+
+    **Arguments:** `epsilon`, `delta`, `requests`, `spent`: as in `CertifiedHead`.
+
+    **Raises:** `ProgrammerError("bad-hyperparameter")`.
+    """
+
+    epsilon: float = 1.0
+    delta: float = 1e-5
+    requests: int = 10
+    spent: float = 0.0
+
+    def __post_init__(self) -> None:
+        _ = Privacy(self.epsilon, self.delta, self.requests)
+
+    def describe(self) -> Description:
+        """The method in words."""
+        return Description(
+            "certified",
+            "Whichever method meets epsilon and delta on this model at the least cost.",
+            ClaimKind.CERTIFIED,
+            "see certified-head",
+        )
+
+    def choose(self, deletion: Deletion) -> Method:
+        """The method.
+
+        **Raises:** `ProgrammerError("method-unfit")` with what would meet the guarantee; as `CertifiedHead.plan`.
+        """
+        recipe, before = deletion.recipe, deletion.trained.model
+        if recipe.sharding is not None:
+            raise ProgrammerError(
+                "method-unfit", "a sharded model needs no epsilon", "`--method sharded` is exact, and cheap here."
+            )
+        fresh = initialise(recipe.network, before.shape, before.classes, seed=recipe.seed, name="network")
+        if head_of(fresh) is None or not isinstance(recipe.loss, CrossEntropy):
+            raise ProgrammerError(
+                "method-unfit",
+                f"no method meets epsilon {self.epsilon:g} on this network at less than the cost of retraining it",
+                "`--method retrain` is exact and meets every epsilon; `--method output-perturbation` meets this one, "
+                "but what it leaves is no better than a fresh network; a model made by `expunge init --certifiable` "
+                "can be certified cheaply.",
+            )
+        method = CertifiedHead(self.epsilon, self.delta, self.requests, self.spent)
+        Budget(method.privacy, self.spent).charge(method.privacy.share)
+        return method
+
+    def plan(self, deletion: Deletion) -> Forecast:
+        """That of the chosen method."""
+        return self.choose(deletion).plan(deletion)
+
+    def run(self, deletion: Deletion) -> Unlearned:
+        """Run the chosen method; the record names it."""
+        return self.choose(deletion).run(deletion)

@@ -1,0 +1,98 @@
+"""What certified methods share: the records they may touch, the noise, and the record of what was released."""
+
+import time
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from expunge.errors import ProgrammerError
+from expunge.networks import Layout, State, initialise, layout
+from expunge.randomness import torch_generator
+from expunge.records import Records
+from expunge.training import Constant, Cost, Course, MemoryCheckpoints, Model, Stage, Trained, run_courses, training_log
+from expunge.unlearning.method import Deletion
+
+
+def ground(deletion: Deletion) -> Records:
+    """The retained records under the preparation that they alone call for: all that a release may depend on.
+
+    **Raises:** `ProgrammerError("method-unfit")` for a sharded model, and where classes or columns went with the
+    forgotten records, for the old weights then fit no more.
+    """
+    records, before = deletion.refitted, deletion.trained.model
+    if len(before.constituents) != 1 or before.constituents[0] is None:
+        raise ProgrammerError("method-unfit", "certified methods work on one network: use `sharded` for shards")
+    if records.shape != before.shape or records.classes != before.classes:
+        raise ProgrammerError("method-unfit", "classes or columns vanish with these records: retrain")
+    return records
+
+
+def network(deletion: Deletion) -> tuple[torch.nn.Module, Layout, State]:
+    """Fresh module as the recipe initialises it, its layout, and the present weights.
+
+    **Raises:** `ProgrammerError("method-unfit")` for batch statistics: they come from records and get no noise.
+    """
+    recipe, before = deletion.recipe, deletion.trained.model
+    module = initialise(recipe.network, before.shape, before.classes, seed=recipe.seed, name="network")
+    state = before.constituents[0] or {}
+    where = layout(module)
+    for name, value in module.state_dict().items():
+        if name not in where.names and not torch.equal(value, state[name]):
+            raise ProgrammerError("method-unfit", "the network keeps statistics of the records (batch normalisation)")
+    return module, where, state
+
+
+def gaussian(like: Tensor, sigma: float, seed: int, name: str) -> Tensor:
+    """Normal noise of the shape of `like`, drawn in double precision from the stream `name`."""
+    generator = torch_generator(seed, name)
+    return (sigma * torch.randn(like.shape, generator=generator, dtype=torch.float64)).to(like.dtype)
+
+
+def guessable(deletion: Deletion) -> tuple[str, ...]:
+    """A word for the record where the seed is so small that an attacker could try them all and take the noise off."""
+    if deletion.seed >= SECRET_SEED:
+        return ()
+    return ("The noise is from a seed that can be guessed: keep this model to yourself, or run with a secret one.",)
+
+
+def into_ball(vector: Float[Tensor, " parameters"], radius: float) -> Float[Tensor, " parameters"]:
+    """The nearest vector of norm `radius` or less."""
+    size = float(vector.double().norm())
+    return vector if size <= radius else vector * (radius / size * (1 - 1e-7))
+
+
+def trained_on(deletion: Deletion, records: Records, state: State, epochs: float, name: str) -> tuple[State, int]:
+    """Ordinary training on from `state`: post-processing, which costs no epsilon; and its gradient evaluations."""
+    if epochs <= 0:
+        return state, 0
+    recipe = replace(deletion.recipe, sharding=None, optimiser=deletion.recipe.stepwise, radius=None)
+    recipe = replace(recipe, schedule=recipe.schedule if epochs >= 1 else Constant())
+    stage = Stage(name, tuple(range(len(records.train))), epochs)
+    done = run_courses(
+        recipe,
+        records.train,
+        [Course(name, (stage,), deletion.seed, state)],
+        executor=deletion.executor,
+        progress=deletion.progress,
+        threads=deletion.threads,
+    )
+    return done.states[0] or {}, done.cost.gradient_evaluations
+
+
+def released(deletion: Deletion, records: Records, state: State, started: float, evaluations: int) -> Trained:
+    """The released network as a trained model; no checkpoint outlives the release."""
+    model = Model(deletion.recipe, records.shape, records.classes, (state,))
+    store = MemoryCheckpoints()
+    log = training_log(model, records.train, store, deletion.threads)
+    return Trained(model, log, Cost.since(started, evaluations), store)
+
+
+SECRET_SEED = 2**48
+"""Seeds below are taken for chosen by hand; the workspace draws 63 random bits."""
+
+
+def clock() -> float:
+    """When a run began."""
+    return time.monotonic()
