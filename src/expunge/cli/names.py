@@ -36,9 +36,10 @@ def network(name: str) -> "Network":
 
 def studies() -> "dict[str, Study]":
     """Every study by name."""
+    from expunge.studies.assurance import AssuranceStudy
     from expunge.studies.sharding import ShardingStudy
 
-    return {study.name: study for study in (ShardingStudy(),)}
+    return {study.name: study for study in (AssuranceStudy(), ShardingStudy())}
 
 
 def study(name: str) -> "Study":
