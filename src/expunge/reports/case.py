@@ -45,7 +45,7 @@ def _view(number: int, view: CaseView) -> dict[str, Any]:
         "counts": {str(each): sum(s is each for s in status.values()) for each in Status},
         "picture": Markup(picture),
         "nodes": nodes,
-        "changes": [node for node in nodes if node["changed"]],
+        "changes": sorted((each for each in nodes if each["changed"]), key=lambda each: each["was"] == each["status"]),
         "ran": view.now.get("ran"),
         "solutions": len(case.solutions),
         "compared": view.before is not None,
