@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.assurance import Case, Check, Kind, Scene, Status, evaluate
-from expunge.assurance.glucose import FEATURES, ErrorGrid, Predicts
+from expunge.assurance.glucose import FEATURES, Alarms, ErrorGrid, Predicts
 from expunge.assurance.pancreas import pancreas_case
 from expunge.assurance.proofs import Holds
 from expunge.assurance.sufficiency import Balanced, Complete, Coverage, Independent, Plausible, group
@@ -34,6 +34,7 @@ from expunge.records import Records
 from expunge.records.preparation import feature_names
 from expunge.reports.figures import bars
 from expunge.reports.forms import Axis, Bar, Group
+from expunge.reports.numbers import Measured
 from expunge.reports.study import StudyFigure
 from expunge.studies.claims import StudyClaim, share_claim
 from expunge.studies.frame import Row, Setting
@@ -45,6 +46,7 @@ SAMPLES = {"small": 50_000, "full": 10_000}
 """Points per proved network: 10^6 in all."""
 
 CHECKS: dict[str, Check] = {
+    "alarms": Alarms(),
     "balanced": Balanced(),
     "complete": Complete(),
     "coverage": Coverage(),
@@ -105,7 +107,7 @@ class AssuranceStudy:
         kinds = ("rmse", "persistence", "linear")
         labels = {"rmse": "network", "persistence": "persistence", "linear": "linear autoregression"}
         groups = [
-            Group(name, tuple(Bar(labels[kind], found["predictor"][f"{name} {kind}"]) for kind in kinds))
+            Group(name, tuple(Bar(labels[kind], Measured(found["predictor"][f"{name} {kind}"])) for kind in kinds))
             for name in names
         ]
         drawing = bars("Error 30 minutes ahead on held-out patients", groups, Axis("RMSE, mg/dL"))
@@ -266,6 +268,6 @@ def _case_claims(rows: Sequence[Row]) -> list[StudyClaim]:
         StudyClaim(names[2], row["clarke_ab"], None, ">= 0.95", row["clarke_ab"] >= 0.95),
         StudyClaim(names[3], float(red), None, "1", red),
         StudyClaim(more[0], float(row["nodes"])),
-        StudyClaim(more[1], row["ran"] / row["checks"], None, "< 1", row["ran"] < row["checks"]),
+        StudyClaim(more[1], row["ran"] / row["checks"]),
         StudyClaim(more[2], taken, None, "< 300", taken < 300),
     ]
