@@ -62,6 +62,7 @@ def words(result: Result) -> str:
         f"Model   {result['model']}",
         f"Receipt {result['bundle']}",
         f"Report  {result['report']}",
+        *([f"Case    {result['case']['words']}", f"        {result['case']['page']}"] if result["case"] else []),
         f"Anyone can check it offline: expunge verify {result['bundle']} --model {result['model_file']}",
     ]
     return "\n".join(lines)

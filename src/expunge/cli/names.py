@@ -82,11 +82,13 @@ def network(name: str) -> "Network":
 
 def studies() -> "dict[str, Study]":
     """Every study by name."""
+    from expunge.studies.assurance import AssuranceStudy
     from expunge.studies.certified import CertifiedStudy
     from expunge.studies.sharding import ShardingStudy
     from expunge.studies.valuation import ValuationStudy
 
-    return {study.name: study for study in (ShardingStudy(), ValuationStudy(), CertifiedStudy())}
+    studies = (AssuranceStudy(), CertifiedStudy(), ShardingStudy(), ValuationStudy())
+    return {study.name: study for study in studies}
 
 
 def study(name: str) -> "Study":

@@ -15,11 +15,14 @@ def register(app: typer.Typer) -> None:
 
 
 def study(
-    name: Annotated[str, typer.Argument(help="Which study: sharding, valuation, certified.")],
+    name: Annotated[str, typer.Argument(help="Which study: assurance, certified, sharding, valuation.")],
     out: Out = Path("study-out"),
     data: Data = "digits",
     target: Target = None,
     owner: OwnerColumn = None,
+    regression: Annotated[bool, typer.Option("--regression", help="The target is a number, not a class.")] = False,
+    record: Annotated[str | None, typer.Option(help="Column with the record's id (tables).")] = None,
+    split: Annotated[str | None, typer.Option(help="Column that says train or test (tables).")] = None,
     scale: Annotated[str, typer.Option(help="small: at most five minutes on two cores; full: the paper's.")] = "small",
     seeds: Annotated[int, typer.Option(help="Independent repetitions.", min=1)] = 3,
     as_json: AsJson = False,
@@ -34,7 +37,7 @@ def study(
 
     check_scale(scale)
     chosen = study_called(name)
-    records = load(data, target=target, owner=owner)
+    records = load(data, target=target, owner=owner, record=record, split=split, regression=regression)
     setting = Setting(records, _short(data), scale, tuple(range(seeds)), progress=reporter())
     results = run_study(chosen, setting, out)
     shown = {"study": name, "out": str(out), "seconds": results["seconds"], "claims": results["claims"]}

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from expunge.errors import OperatorError
-from expunge.journey import artifacts, certifying, config, history, requests, transitions, worker
+from expunge.journey import artifacts, casework, certifying, config, history, requests, transitions, worker
 from expunge.journey.requests import Request, Subject, Wish
 from expunge.journey.steps import ModelSteps, method_of
 from expunge.journey.transitions import State
@@ -102,6 +102,7 @@ class Desk:
             "model_file": str(folder / artifacts.MODEL_FILE),
             "bundle": str(folder / "receipts" / f"{request}.bundle.json"),
             "report": str(folder / "reports" / f"{request}.html"),
+            "case": casework.summary(store, request, folder / "cases" / f"{request}.html"),
         }
 
     def status(self) -> dict[str, Any]:
@@ -193,6 +194,7 @@ class Desk:
         )
         page.parent.mkdir(exist_ok=True)
         _write(page, deletion_report(story))
+        casework.deletion_page(store, request, folder / "cases" / f"{request}.html")
 
     def _line(self, store: Store, request: Request) -> dict[str, Any]:
         with store.reading() as connection:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from expunge.journey import artifacts, carry_out, lineage, receipting, requests, revaluing, worker
+from expunge.journey import artifacts, carry_out, casework, lineage, receipting, requests, revaluing, worker
 from expunge.journey.config import Config
 from expunge.journey.requests import Request
 from expunge.journey.worker import Record
@@ -91,7 +91,10 @@ class ModelSteps:
             due = requests.deadline(connection, request, datetime.now(UTC))
             parents = _derived(connection, self._record(request, "unlearn")["old_model"])
         last = datetime.combine(due.due, time(23, 59, 59), UTC)
-        return {"deadline": receipts.timestamp(last), "rule": f"{due.regime}/{due.version}", "derived": parents}
+        steps = {name: self._record(request, name) for name in ("screen", "unlearn", "audit")}
+        assured = casework.after_deletion(self.store, _holder([request]), request.id, steps, self.progress)
+        rule = f"{due.regime}/{due.version}"
+        return {"deadline": receipts.timestamp(last), "rule": rule, "derived": parents, "assurance": assured}
 
     def commit(self, tx: Transaction, step: str, run: Sequence[Request], record: Record) -> Record:
         """With the receipt: put the new model in place, erase what saw the records, sign, log, bundle."""
@@ -106,6 +109,7 @@ class ModelSteps:
         receipt = _receipt(request, steps, record, receipts.timestamp(tx.now))
         receipting.write_receipt(tx, request.id, receipt)
         revaluing.put_annex(tx, request.id, steps["unlearn"]["valuation"])
+        casework.keep(tx, request.id, record["assurance"])
         return {**record, "completed": receipts.timestamp(tx.now)}
 
     def _record(self, request: Request, step: str) -> dict[str, Any]:
@@ -169,7 +173,8 @@ def _receipt(request: Request, steps: Mapping[str, Any], own: Record, completed:
         screening=receipts.Screening(steps["screen"]["verdict"], tuple(steps["screen"]["reasons"])),
         cost=receipting.cost(done, found["retraining"]),
         platform=done["platform"],
+        assurance=receipts.Assurance(own["assurance"]["digest"], own["assurance"]["verdict"]),
         not_covered=receipting.NOT_COVERED,
         lineage=tuple(receipts.Derived(model, "known, untouched when this was signed") for model in own["derived"]),
-        degraded=tuple(dict.fromkeys([*done["degraded"], *found["degraded"]])),
+        degraded=tuple(dict.fromkeys([*done["degraded"], *found["degraded"], *own["assurance"]["degraded"]])),
     )

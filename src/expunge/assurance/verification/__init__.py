@@ -4,6 +4,7 @@ network = fold(module, Scaling(centre, spread, offset, factor))
 verdict = verify(network, BoundedOutput(Region(lower, upper), lowest=20, highest=600))
 """
 
+from expunge.assurance.verification.export import to_onnx, to_vnnlib, write_queries
 from expunge.assurance.verification.front_door import Budget, verify
 from expunge.assurance.verification.network import ReluNetwork, Scaling, fold
 from expunge.assurance.verification.properties import (
@@ -41,5 +42,8 @@ __all__ = [
     "Violated",
     "fold",
     "interval_bounds",
+    "to_onnx",
+    "to_vnnlib",
     "verify",
+    "write_queries",
 ]

@@ -6,7 +6,7 @@ What is found is only a candidate until the deployed network has replayed it.
 import torch
 from torch import Tensor
 
-from expunge.assurance.verification.relaxation import Problem
+from expunge.assurance.verification.problem import Problem
 from expunge.randomness import torch_generator
 
 TOLERANCE = 1e-9

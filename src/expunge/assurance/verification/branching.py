@@ -10,7 +10,8 @@ from torch import Tensor
 from expunge.assurance.verification.attack import keeps_rows
 from expunge.assurance.verification.lines import Interval
 from expunge.assurance.verification.optimisation import Bound, empty_boxes, margin_bound
-from expunge.assurance.verification.relaxation import Problem, hidden_bounds
+from expunge.assurance.verification.problem import Problem
+from expunge.assurance.verification.relaxation import hidden_bounds
 
 
 @dataclass

@@ -12,8 +12,8 @@ from expunge.assurance.verification.branching import Tree, explore, root
 from expunge.assurance.verification.deviation import deviation
 from expunge.assurance.verification.milp import solve_box
 from expunge.assurance.verification.network import ReluNetwork
+from expunge.assurance.verification.problem import Problem, problem_of
 from expunge.assurance.verification.properties import Property, Query
-from expunge.assurance.verification.relaxation import Problem, problem_of
 from expunge.assurance.verification.verdicts import Counterexample, Effort, Proved, Unknown, Verdict, Violated
 from expunge.errors import ProgrammerError
 from expunge.progress import Progress, task
@@ -44,7 +44,6 @@ class _Search:
     problem: Problem
     asked: Problem
     deviation: float
-    until: float
     budget: Budget
     tree: Tree
     programs: int = 0
@@ -82,47 +81,44 @@ def verify(
     """
     budget = budget or Budget()
     started = time.monotonic()
-    queries = wanted.queries(network)
-    verdicts: list[Verdict] = []
-    with task(progress, "verifying", len(queries)) as advance:
-        for number, query in enumerate(queries):
-            left = budget.seconds - (time.monotonic() - started)
-            verdicts.append(
-                _answer(
-                    network, query, replace(budget, seconds=max(left, 0.01) / (len(queries) - number)), arithmetic, seed
-                )
-            )
+    searches = [_begin(network, query, budget, arithmetic) for query in wanted.queries(network)]
+    with task(progress, "verifying", 2 * len(searches)) as advance:
+        for search in searches:
+            _attack(search, seed)
             advance()
-            if isinstance(verdicts[-1], Violated):
+        for number, search in enumerate(searches):
+            if any(other.tree.point is not None for other in searches):
                 break
-    return _worst(verdicts, time.monotonic() - started)
+            now = time.monotonic()
+            left = max(started + budget.seconds - now, 0.01)
+            _decide(search, now, now + left / (len(searches) - number))
+            advance()
+    return _answer(searches, arithmetic, time.monotonic() - started)
 
 
-def _answer(network: ReluNetwork, query: Query, budget: Budget, arithmetic: str, seed: int) -> Verdict:
-    """One query."""
-    started = time.monotonic()
+def _begin(network: ReluNetwork, query: Query, budget: Budget, arithmetic: str) -> _Search:
+    """One query, the deployed arithmetic's deviation taken off its margin."""
     asked = problem_of(network, query)
     off = deviation(asked) if arithmetic == "deployed" else 0.0
     problem = problem_of(network, replace(query, constant=query.constant - off))
-    search = _Search(problem, asked, off, started + budget.seconds, budget, root(problem))
-    points, margins = attack(asked, budget.starts, 30, seed)
+    return _Search(problem, asked, off, budget, root(problem))
+
+
+def _attack(search: _Search, seed: int) -> None:
+    """A violation that is easily found saves the proof that cannot be."""
+    points, margins = attack(search.asked, search.budget.starts, 30, seed)
     if len(margins):
-        search.tree.seen = float(margins[0]) - off
+        search.tree.seen = float(margins[0]) - search.deviation
         search.tree.point = search.replays(points[:32])
-    if search.tree.point is None:
-        _decide(search, started)
-    return _verdict(search, arithmetic, time.monotonic() - started)
 
 
-def _decide(search: _Search, started: float) -> None:
-    """Branch for a share of the time; HiGHS for the rest; then branch again with what is left."""
-    budget = search.budget
-    share = started + budget.seconds * (0.5 if budget.complete else 1.0)
-    _explore(search, share)
-    tree = search.tree
+def _decide(search: _Search, started: float, until: float) -> None:
+    """Branch for half of the time, then HiGHS for what is open."""
+    budget, tree = search.budget, search.tree
+    _explore(search, started + (until - started) * (0.5 if budget.complete else 1.0))
     decided = budget.complete
-    while decided and tree.open and tree.point is None and time.monotonic() < search.until:
-        decided = _milp(search)
+    while decided and tree.open and tree.point is None and time.monotonic() < until:
+        decided = _milp(search, until)
 
 
 def _explore(search: _Search, until: float) -> None:
@@ -140,13 +136,13 @@ def _explore(search: _Search, until: float) -> None:
     )
 
 
-def _milp(search: _Search) -> bool:
+def _milp(search: _Search, until: float) -> bool:
     """One program for the last open box, or for all of them where they are too many; False where it decides nothing."""
     tree, problem = search.tree, search.problem
     whole = tree.open > 64
     low = tree.lower.amin(0) if whole else tree.lower[-1]
     high = tree.upper.amax(0) if whole else tree.upper[-1]
-    solved = solve_box(problem, low, high, search.until - time.monotonic())
+    solved = solve_box(problem, low, high, until - time.monotonic())
     search.programs += 1
     search.by = "milp"
     if solved.point is not None:
@@ -161,18 +157,21 @@ def _milp(search: _Search) -> bool:
     return False
 
 
-def _verdict(search: _Search, arithmetic: str, seconds: float) -> Verdict:
-    """What the search came to."""
-    tree = search.tree
-    effort = Effort(seconds, tree.boxes, search.programs)
-    if tree.point is not None:
-        return Violated(_counterexample(search.asked, tree.point), effort)
-    if not tree.open:
-        return Proved(tree.closed, search.by, arithmetic, search.deviation, effort)
-    why = "the budget ran out"
-    if tree.seen < 0:
-        why = "the margin is within the deviation of the deployed arithmetic"
-    return Unknown(min(tree.lowest(), 0.0), tree.seen, why, effort)
+def _answer(searches: list[_Search], arithmetic: str, seconds: float) -> Verdict:
+    """Violated before unknown before proved."""
+    effort = Effort(seconds, sum(part.tree.boxes for part in searches), sum(part.programs for part in searches))
+    for search in searches:
+        if search.tree.point is not None:
+            return Violated(_counterexample(search.asked, search.tree.point), effort)
+    undecided = [search.tree for search in searches if search.tree.open]
+    if undecided:
+        tree = min(undecided, key=lambda tree: tree.lowest())
+        near = tree.seen < 0
+        why = "the margin is within the deviation of the deployed arithmetic" if near else "the budget ran out"
+        return Unknown(min(tree.lowest(), 0.0), tree.seen, why, effort)
+    by = "milp" if any(search.by == "milp" for search in searches) else "bounds"
+    bound = min(search.tree.closed for search in searches)
+    return Proved(bound, by, arithmetic, max(search.deviation for search in searches), effort)
 
 
 def _counterexample(problem: Problem, z: Tensor) -> Counterexample:
@@ -185,19 +184,3 @@ def _counterexample(problem: Problem, z: Tensor) -> Counterexample:
         return Counterexample(query.name, tuple(x[0].tolist()), output, margin)
     outputs = tuple(network.run_deployed(other)[0].tolist())
     return Counterexample(query.name, tuple(x[0].tolist()), output, margin, tuple(other[0].tolist()), outputs)
-
-
-def _worst(verdicts: list[Verdict], seconds: float) -> Verdict:
-    """Violated before unknown before proved; efforts add up."""
-    parts = [verdict.effort for verdict in verdicts]
-    effort = Effort(seconds, sum(part.boxes for part in parts), sum(part.programs for part in parts))
-    violated = [verdict for verdict in verdicts if isinstance(verdict, Violated)]
-    unknown = [verdict for verdict in verdicts if isinstance(verdict, Unknown)]
-    proved = [verdict for verdict in verdicts if isinstance(verdict, Proved)]
-    if violated:
-        return replace(violated[0], effort=effort)
-    if unknown:
-        return replace(min(unknown, key=lambda verdict: verdict.lower), effort=effort)
-    weakest = min(proved, key=lambda verdict: verdict.bound)
-    by = "milp" if any(verdict.by == "milp" for verdict in proved) else "bounds"
-    return replace(weakest, by=by, deviation=max(verdict.deviation for verdict in proved), effort=effort)

@@ -61,7 +61,8 @@ class Lines:
 
 @dataclass(frozen=True)
 class MoveLines:
-    """low_a a + low_d d + low_add <= D <= up_a a + up_d d + up_add; each [boxes, neurons]."""
+    """low_a a + low_d d + low_add <= D <= up_a a + up_d d + up_add, and the second copy's activation between
+    own_low (a + d) and own_up (a + d) + own_up_add; each [boxes, neurons]."""
 
     low_a: Tensor
     low_d: Tensor
@@ -69,6 +70,9 @@ class MoveLines:
     up_a: Tensor
     up_d: Tensor
     up_add: Tensor
+    own_low: Tensor
+    own_up: Tensor
+    own_up_add: Tensor
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,9 @@ def lines_of(layer: Interval, slopes: Slopes) -> Lines:
         mix_up * (up2 - low),
         mix_up * up2 + (1 - mix_up) * rise,
         mix_up * up2_add + (1 - mix_up) * rise_add,
+        low2,
+        up2,
+        up2_add,
     )
     return Lines(low, up, up_add, move)
 

@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from expunge.assurance.verification.lines import SecondInterval
-from expunge.assurance.verification.relaxation import Problem, hidden_bounds
+from expunge.assurance.verification.problem import Problem
+from expunge.assurance.verification.relaxation import hidden_bounds
 
 TOLERANCE = 1e-6
 """HiGHS keeps rows to 1e-7 and integers to 1e-6; taken off the bound after weighing (see `_slack`)."""

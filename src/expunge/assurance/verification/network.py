@@ -1,6 +1,7 @@
 """ReLU networks in physical units: the float64 form that is reasoned about, and the network that is deployed."""
 
 import copy
+import itertools
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -36,7 +37,7 @@ class Scaling:
             (self.factor, 1.0, outputs),
         )
         centre, spread, offset, factor = (_vector(given, default, size) for given, default, size in values)
-        if bool((spread <= 0).any()):
+        if not bool((spread > 0).all()):
             raise ProgrammerError("bad-network", "the spread of an input must be positive")
         return centre, spread, offset, factor
 
@@ -90,11 +91,13 @@ class ReluNetwork:
 def fold(module: nn.Sequential, scaling: Scaling | None = None) -> ReluNetwork:
     """The verifiable form of an `nn.Sequential` of Linear and ReLU layers.
 
-    Consecutive Linear layers are kept apart in `deployed` but multiplied together here. Flatten, Identity and Dropout
-    (in evaluation mode a no-op) are skipped. Raises `bad-network` for any other layer, for a module that does not end
-    in a Linear, or for weights that are not finite.
+    Flatten, Identity and Dropout (a no-op in evaluation mode) are skipped. Raises `bad-network` for any other layer,
+    for Linear layers with no ReLU between them, for a module that does not end in a Linear, or for weights that are not
+    finite.
     """
     layers = _affine_layers(module)
+    if any(outer.shape[1] != inner.shape[0] for (inner, _), (outer, _) in itertools.pairwise(layers)):
+        raise ProgrammerError("bad-network", "a layer's width differs from what the next one reads")
     centre, spread, offset, factor = (scaling or Scaling()).filled(layers[0][0].shape[1], layers[-1][0].shape[0])
     first, bias = layers[0]
     layers[0] = (first / spread, bias - first @ (centre / spread))
@@ -119,14 +122,12 @@ def _affine_layers(module: nn.Sequential) -> list[tuple[Tensor, Tensor]]:
     layers: list[tuple[Tensor, Tensor]] = []
     fresh = True
     for layer in module:
-        if isinstance(layer, nn.Linear):
-            pair = _float64(layer)
-            layers[len(layers) if fresh else -1 :] = [pair if fresh else _compose(pair, layers[-1])]
-            fresh = False
-        elif isinstance(layer, nn.ReLU):
-            if fresh:
-                raise ProgrammerError("bad-network", "each ReLU must follow a Linear layer")
-            fresh = True
+        if isinstance(layer, nn.Linear | nn.ReLU):
+            if isinstance(layer, nn.Linear) != fresh:
+                raise ProgrammerError("bad-network", "Linear and ReLU layers must take turns")
+            if isinstance(layer, nn.Linear):
+                layers.append(_float64(layer))
+            fresh = not fresh
         elif not isinstance(layer, nn.Flatten | nn.Identity | nn.Dropout):
             raise ProgrammerError("bad-network", f"a {type(layer).__name__} layer cannot be verified")
     if not layers or fresh:
@@ -139,8 +140,3 @@ def _float64(layer: nn.Linear) -> tuple[Tensor, Tensor]:
     weight = layer.weight.detach().double().cpu().clone()
     bias = weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.detach().double().cpu().clone()
     return weight, bias
-
-
-def _compose(outer: tuple[Tensor, Tensor], inner: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """outer after inner."""
-    return outer[0] @ inner[0], outer[0] @ inner[1] + outer[1]

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from expunge.assurance.verification.lines import Interval, Lines, Slopes, default_slopes, lines_of
-from expunge.assurance.verification.relaxation import Linear, Problem, backward, minimum
+from expunge.assurance.verification.problem import Problem
+from expunge.assurance.verification.relaxation import Linear, backward, minimum
 
 
 @dataclass(frozen=True, eq=False)

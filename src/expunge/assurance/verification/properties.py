@@ -4,6 +4,7 @@ A query asks whether margin(z) >= 0 everywhere on a domain, margin(z) = first . 
 x and x' are affine in z. To add a property: a frozen dataclass with `region` and `queries`.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -58,7 +59,7 @@ class BoundedOutput:
 
     def queries(self, network: ReluNetwork) -> tuple[Query, ...]:
         """Two: not below, not above."""
-        unit, domain = _unit(network, self.output), _domain(network, self.region)
+        unit, domain = _unit(network, self.output, self.lowest, self.highest), _domain(network, self.region)
         return (
             Query(f"output >= {self.lowest:g}", domain, unit, -self.lowest),
             Query(f"output <= {self.highest:g}", domain, -unit, self.highest),
@@ -80,7 +81,7 @@ class Hazard:
     def queries(self, network: ReluNetwork) -> tuple[Query, ...]:
         """One."""
         sign = -1.0 if self.below else 1.0
-        unit, domain = _unit(network, self.output), _domain(network, self.region)
+        unit, domain = _unit(network, self.output, self.alarm), _domain(network, self.region)
         return (
             Query(f"output {'<=' if self.below else '>='} {self.alarm:g}", domain, sign * unit, -sign * self.alarm),
         )
@@ -97,7 +98,7 @@ class LocalRobustness:
 
     def queries(self, network: ReluNetwork) -> tuple[Query, ...]:
         """Two: no rise, no fall by more than the change."""
-        unit, domain = _unit(network, self.output), _domain(network, self.region)
+        unit, domain = _unit(network, self.output, self.change), _domain(network, self.region)
         moved = _moves(domain, [-radius for radius in self.radius], self.radius)
         return _no_jump(*moved, unit, self.change)
 
@@ -119,7 +120,9 @@ class Monotone:
 
     def queries(self, network: ReluNetwork) -> tuple[Query, ...]:
         """One."""
-        unit, base = _unit(network, self.output), _domain(network, self.region)
+        if not self.tolerance > 0:
+            raise ProgrammerError("bad-region", "the tolerance of a monotone property must be positive")
+        unit, base = _unit(network, self.output, self.tolerance), _domain(network, self.region)
         domain, matrix, shift = _moves(base, [0.0] * len(self.step), self.step)
         inside = [index for index, step in enumerate(self.step) if step > 0]
         domain = domain.limited(matrix[inside], torch.tensor(self.region.upper, dtype=torch.float64)[inside])
@@ -145,7 +148,7 @@ class Rate:
 
     def queries(self, network: ReluNetwork) -> tuple[Query, ...]:
         """Two: no jump up, no jump down."""
-        unit, domain = _unit(network, self.output), _domain(network, self.region)
+        unit, domain = _unit(network, self.output, self.jump), _domain(network, self.region)
         targets = [target for target, _ in self.shifted]
         if any(not 0 <= index < network.inputs for pair in self.shifted for index in pair) or len(set(targets)) < len(
             targets
@@ -159,8 +162,10 @@ class Rate:
         return _no_jump(domain, matrix, shift, unit, self.jump)
 
 
-def _unit(network: ReluNetwork, output: int) -> Tensor:
-    """Selects one output."""
+def _unit(network: ReluNetwork, output: int, *numbers: float) -> Tensor:
+    """Selects one output; the property's own numbers must be finite."""
+    if not all(math.isfinite(number) for number in numbers):
+        raise ProgrammerError("bad-region", "the numbers of a property must be finite")
     if not 0 <= output < network.outputs:
         raise ProgrammerError("bad-region", f"the network has {network.outputs} outputs, no output {output}")
     return torch.eye(network.outputs, dtype=torch.float64)[output]
@@ -178,8 +183,8 @@ def _moves(domain: Domain, lowest: Sequence[float], highest: Sequence[float]) ->
     inputs = len(domain.shift)
     if len(lowest) != inputs or len(highest) != inputs:
         raise ProgrammerError("bad-region", f"moves need one number for each of the {inputs} inputs")
-    if any(not low <= high for low, high in zip(lowest, highest, strict=True)):
-        raise ProgrammerError("bad-region", "a lowest move lies above its highest, or is not a number")
+    if any(not -math.inf < low <= high < math.inf for low, high in zip(lowest, highest, strict=True)):
+        raise ProgrammerError("bad-region", "a lowest move lies above its highest, or is not a finite number")
     moving = [index for index in range(inputs) if lowest[index] != 0.0 or highest[index] != 0.0]
     start = len(domain.lower)
     wider = domain.extended([lowest[index] for index in moving], [highest[index] for index in moving])

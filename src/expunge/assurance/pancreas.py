@@ -1,0 +1,99 @@
+"""The case of the artificial pancreas: the pattern of component safety, filled in for a glucose predictor.
+
+Operating domain of the proofs: readings of 60 to 300 mg/dL that move by at most 20 mg/dL in ten minutes, at most 4 U
+of insulin and 50 g of carbohydrate in each half hour, at most 6 U and 50 g on board.
+"""
+
+from itertools import pairwise
+from typing import Any, Final
+
+from expunge.assurance.case import Case
+from expunge.assurance.glucose import READINGS
+from expunge.assurance.patterns import Claimed, ComponentSafety, Support
+
+GROUPS: Final = ("adolescent", "adult", "child")
+HAZARDS: Final = ((0, 54), (54, 70), (180, 250), (250, 601))
+INSULIN: Final = {"insulin_60": [0, 4], "insulin_30": [0, 4], "iob": [0, 6]}
+CARBS: Final = {"carbs_60": [0, 50], "carbs_30": [0, 50], "cob": [0, 50]}
+
+
+def _region(low: float, high: float, steps: tuple[float, float], **changed: list[float]) -> dict[str, Any]:
+    readings = {name: [low, high] for name in READINGS}
+    path = {"columns": list(READINGS), "step": list(steps)}
+    return {"region": {**readings, **INSULIN, **CARBS, **changed}, "path": path}
+
+
+def pancreas_case() -> Case:
+    """The case, to be edited in the workspace."""
+    return ComponentSafety(
+        "pancreas",
+        "The learned glucose predictor",
+        "Continuous glucose monitor, controller with a learned predictor, insulin pump; the patient is the plant",
+        "Sensor readings of 60 to 300 mg/dL; children, adolescents and adults with type 1 diabetes; meals announced",
+        (
+            "hypoglycaemia (below 70 mg/dL; severe below 54): too much insulin while low or falling",
+            "hyperglycaemia (above 180, above 250 mg/dL): too little insulin while high and rising",
+        ),
+        requirements=(Claimed("Hazards became properties of the predictor; a clinician has to confirm them"),),
+        data=_data(),
+        learning=_learning(),
+        verification=_verification(),
+        deployment=(Claimed("The closed loop with the predictor keeps patients in range"),),
+    ).case()
+
+
+def _data() -> tuple[Claimed, ...]:
+    bins: dict[str, Any] = {"cgm_0": [54, 70, 180, 250], "cgm_30": [54, 70, 180, 250], "iob": [1, 4], "cob": [5, 30]}
+    ranges = [list(each) for each in HAZARDS]
+    hazard = {"groups": list(GROUPS), "column": "cgm_0", "ranges": ranges}
+    possible = {"columns": {"cgm_0": [40, 599]}, "most": 0.01}
+    coverage = {"columns": bins, "ways": 2, "least": 0.9}
+    enough = {"sizes": [3, 6, 12], "draws": 8, "most": 0.1}
+    balanced = {**hazard, "least_share": 0.2, "least_people": 4}
+    return (
+        Claimed("Relevant: the operating domain is covered", [("Two-way coverage", "coverage", coverage)]),
+        Claimed("Complete: all groups in all hazards", [("Groups by hazard", "complete", {**hazard, "least": 5})]),
+        Claimed("Balanced: no group or hazard rests on few people", [("Effective numbers", "balanced", balanced)]),
+        Claimed("Accurate: readings are physically possible", [("Sensor at its limits", "plausible", possible)]),
+        Claimed("Independent: test patients are others", [("Split by patient", "independent", {})]),
+        Claimed("Enough: more patients would change little", [("Learning curve", "enough", enough)]),
+    )
+
+
+def _learning() -> tuple[Claimed, ...]:
+    alarms = {"low": 70, "alarm": 80, "least": 0.75, "most": 6, "minutes": 15}
+    checks: list[Support] = [
+        ("RMSE on held-out patients", "predicts", {"last": "cgm_0"}),
+        ("Clarke's error grid", "error-grid", {"least": 0.95}),
+        ("Low-glucose alarms", "alarms", alarms),
+    ]
+    return (Claimed("The predictor is better than simple ones, and its errors are harmless", checks),)
+
+
+def _verification() -> tuple[Claimed, ...]:
+    domain = _region(60, 300, (-20, 20))
+    bounded = {"kind": "bounded", **domain, "lowest": -20, "highest": 600}
+    noise = dict.fromkeys(READINGS, 5)
+    robust = {"kind": "robust", **domain, "radius": noise, "change": 40}
+    insulin = {"kind": "monotone", **domain, "step": {"iob": 1}, "increasing": False, "tolerance": 15}
+    carbs = {"kind": "monotone", **domain, "step": {"cob": 10}, "increasing": True, "tolerance": 15}
+    low = _region(60, 75, (-15, -3), carbs_60=[0, 0], carbs_30=[0, 0], cob=[0, 5], iob=[2, 6])
+    high = _region(200, 300, (3, 20), insulin_60=[0, 0.5], insulin_30=[0, 0.5], iob=[0, 0.5])
+    shifted = [[new, old] for new, old in pairwise(READINGS)]
+    moves = {"cgm_0": [-20, 20], "iob": [-2, 2], "cob": [-20, 20]}
+    rate = {"kind": "rate", **domain, "shifted": shifted, "moves": moves, "jump": 120}
+    return (
+        Claimed("Bounded: predictions stay in range", [("Bounds", "property", bounded)]),
+        Claimed("Robust: sensor error moves the prediction little", [("Perturbations", "property", robust)]),
+        Claimed("Insulin on board never raises it by more than 15 mg/dL", [("Insulin", "property", insulin)]),
+        Claimed("Carbs on board never lower it by more than 15 mg/dL", [("Carbohydrate", "property", carbs)]),
+        Claimed(
+            "Low and falling with insulin on board: the alarm is not missed",
+            [("Low", "property", {"kind": "hazard", **low, "alarm": 100, "below": True})],
+        ),
+        Claimed(
+            "High and rising without insulin: never predicted low",
+            [("High", "property", {"kind": "hazard", **high, "alarm": 100, "below": False})],
+        ),
+        Claimed("Steady: the prediction does not jump", [("Rate", "property", rate)]),
+    )

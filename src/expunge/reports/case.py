@@ -1,0 +1,102 @@
+"""The page of an assurance case: what changed, the goal structure, and every node with its evidence; no script."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from expunge.assurance.evaluation import Standing, Status
+from expunge.assurance.layout import MARKS, svg
+from expunge.assurance.source import read, to_plain
+from expunge.reports.html import page
+
+
+@dataclass(frozen=True)
+class CaseView:
+    """A case for the page: a heading, its plain form (`Evaluation.to_json`), and perhaps the one before."""
+
+    title: str
+    now: Mapping[str, Any]
+    before: Mapping[str, Any] | None = None
+
+
+def case_page(title: str, views: Sequence[CaseView]) -> str:
+    """One self-contained page; a click on a node of the picture leads to its evidence.
+
+    **Raises:** `OperatorError("bad-case")` for a view that holds no case.
+    """
+    return page("case.html", title=title, views=[_view(number, view) for number, view in enumerate(views)])
+
+
+def _view(number: int, view: CaseView) -> dict[str, Any]:
+    case = read(view.now["case"])
+    status = {name: Status(word) for name, word in view.now["status"].items()}
+    picture = svg(case, {name: Standing(each, "") for name, each in status.items()}, f"#n{number}-")
+    nodes = [_node(number, view, node, status[node["id"]]) for node in _nodes(view.now)]
+    return {
+        "title": view.title,
+        "name": case.name,
+        "verdict": str(status[case.top.id]),
+        "mark": MARKS[status[case.top.id]],
+        "was": None if view.before is None else view.before["status"].get(case.top.id),
+        "counts": {str(each): sum(s is each for s in status.values()) for each in Status},
+        "picture": Markup(picture),
+        "nodes": nodes,
+        "changes": sorted((each for each in nodes if each["changed"]), key=lambda each: each["was"] == each["status"]),
+        "ran": view.now.get("ran"),
+        "solutions": len(case.solutions),
+        "compared": view.before is not None,
+    }
+
+
+def _nodes(plain: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"id": name, **body} for name, body in to_plain(read(plain["case"]))["nodes"].items()]
+
+
+def _node(number: int, view: CaseView, node: Mapping[str, Any], status: Status) -> dict[str, Any]:
+    before = view.before or {"status": {}, "evidence": {}}
+    now, past = _evidence(view.now, node["id"]), _evidence(before, node["id"])
+    was = before["status"].get(node["id"])
+    moved = _figures(now, past)
+    doubts = to_plain(read(view.now["case"])).get("defeaters", {}).values()
+    return {
+        **node,
+        "anchor": f"n{number}-{node['id']}",
+        "status": str(status),
+        "mark": MARKS[status],
+        "was": was,
+        "links": [
+            (name, f"#n{number}-{name}") for name in (*node.get("supported_by", ()), *node.get("in_context_of", ()))
+        ],
+        "evidence": now,
+        "figures": moved,
+        "words": now["finding"]["words"] if now else "",
+        "words_before": past["finding"]["words"] if past else "",
+        "changed": view.before is not None and (was != status or any(a != b for _, a, b in moved)),
+        "doubts": [each for each in doubts if each["against"] == node["id"]],
+    }
+
+
+def _figures(now: Mapping[str, Any] | None, past: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
+    """Name, before, now."""
+    new, old = (each["finding"]["figures"] if each else {} for each in (now, past))
+    return [(name, _number(old.get(name)), _number(value)) for name, value in new.items()]
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def _evidence(plain: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    """What a signed record says, for reading only: its status above was judged with its signature."""
+    text = plain["evidence"].get(name)
+    if text is None:
+        return None
+    try:
+        found: dict[str, Any] = json.loads(base64.b64decode(json.loads(text)["payload"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+    return found

@@ -1,0 +1,273 @@
+"""Study `assurance`: are proofs sound, are planted faults found, does a case fall where it should.
+
+Soundness and planted faults need no data. The predictor, sufficiency and the case need the table that `expunge glucose`
+writes (`--target future --owner patient --record record --split split --regression`); other data answer the rest.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from expunge.assurance import Case, Check, Kind, Scene, Status, evaluate
+from expunge.assurance.glucose import FEATURES, Alarms, ErrorGrid, Predicts
+from expunge.assurance.pancreas import pancreas_case
+from expunge.assurance.proofs import Holds
+from expunge.assurance.sufficiency import Balanced, Complete, Coverage, Independent, Plausible, group
+from expunge.assurance.verification import (
+    BoundedOutput,
+    Budget,
+    Hazard,
+    Monotone,
+    Property,
+    Proved,
+    Region,
+    Violated,
+    fold,
+    verify,
+)
+from expunge.ledger.signatures import SigningKey
+from expunge.networks import MLP
+from expunge.records import Records
+from expunge.records.preparation import feature_names
+from expunge.reports.figures import bars
+from expunge.reports.forms import Axis, Bar, Group
+from expunge.reports.numbers import Measured
+from expunge.reports.study import StudyFigure
+from expunge.studies.claims import StudyClaim, share_claim
+from expunge.studies.frame import Row, Setting
+from expunge.training import SGD, Recipe, SquaredError, train
+from expunge.unlearning import Retrain, unlearn
+
+NETWORKS = {"small": 20, "full": 100}
+SAMPLES = {"small": 50_000, "full": 10_000}
+"""Points per proved network: 10^6 in all."""
+
+CHECKS: dict[str, Check] = {
+    "alarms": Alarms(),
+    "balanced": Balanced(),
+    "complete": Complete(),
+    "coverage": Coverage(),
+    "error-grid": ErrorGrid(),
+    "independent": Independent(),
+    "plausible": Plausible(),
+    "predicts": Predicts(),
+}
+
+
+@dataclass(frozen=True)
+class AssuranceStudy:
+    """Soundness, planted faults, the predictor on held-out patients, and the case around one deletion."""
+
+    name: str = "assurance"
+    recipe: Recipe = Recipe(
+        network=MLP((16, 16)), optimiser=SGD(lr=0.02), loss=SquaredError(), epochs=20, batch_size=64
+    )
+    seconds: float = 5.0
+
+    def cells(self, setting: Setting) -> Sequence[str]:
+        """Soundness and faults once a seed; the case once."""
+        parts = [f"{part}.seed-{seed}" for seed in setting.seeds for part in ("sound", "planted")]
+        return [*parts, "case"] if is_glucose(setting.records) else parts
+
+    def run(self, setting: Setting, cell: str) -> list[Row]:
+        """One cell."""
+        if cell == "case":
+            return around_a_deletion(setting.records, self.recipe, self.seconds)
+        part, seed = cell.split(".seed-")
+        if part == "planted":
+            return planted(int(seed))
+        return [soundness(int(seed), n, SAMPLES[setting.scale]) for n in range(NETWORKS[setting.scale])]
+
+    def claims(self, setting: Setting, rows: Sequence[Row]) -> list[StudyClaim]:
+        """The marks of the study."""
+        sound = [row for row in rows if row["part"] == "sound"]
+        escapes = float(sum(row["escapes"] for row in sound))
+        count = {word: float(sum(row["verdict"] == word for row in sound)) for word in ("proved", "unknown")}
+        found = [row["found"] for row in rows if row["part"] == "planted"]
+        marabou = "maraboupy is in no extra of Expunge: benchmarks/marabou.py measures it where it is installed"
+        return [
+            StudyClaim("verify.sampled_escapes", escapes, None, "0", escapes == 0),
+            StudyClaim("verify.proved", count["proved"]),
+            share_claim("verify.violated_found", found, "1", lambda value: value == 1),
+            StudyClaim("verify.unknown", count["unknown"]),
+            StudyClaim("verify.speed_vs_marabou", None, None, ">= 10", None, marabou),
+            *_case_claims([row for row in rows if row["part"] == "case"]),
+        ]
+
+    def figures(self, setting: Setting, rows: Sequence[Row]) -> list[StudyFigure]:
+        """Errors of the predictors, by group."""
+        del setting
+        found = next((row for row in rows if row["part"] == "case"), None)
+        if found is None:
+            return []
+        names = [key.removesuffix(" rmse") for key in found["predictor"] if key.endswith(" rmse")]
+        kinds = ("rmse", "persistence", "linear")
+        labels = {"rmse": "network", "persistence": "persistence", "linear": "linear autoregression"}
+        groups = [
+            Group(name, tuple(Bar(labels[kind], Measured(found["predictor"][f"{name} {kind}"])) for kind in kinds))
+            for name in names
+        ]
+        drawing = bars("Error 30 minutes ahead on held-out patients", groups, Axis("RMSE, mg/dL"))
+        return [StudyFigure(drawing, "Shorter is better; a predictor that loses to persistence is of no use.")]
+
+
+def is_glucose(records: Records) -> bool:
+    """Whether the records are the table of the artificial pancreas."""
+    return records.preparation.get("kind") == "table" and tuple(feature_names(records.preparation)) == FEATURES
+
+
+def _network(seed: int, *widths: int) -> nn.Sequential:
+    generator = torch.Generator().manual_seed(seed)
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in zip(widths, widths[1:], strict=False):  # noqa: RUF007
+        layer = nn.Linear(fan_in, fan_out)
+        with torch.no_grad():
+            layer.weight.copy_(torch.randn(fan_out, fan_in, generator=generator) * (2 / fan_in) ** 0.5)
+            layer.bias.copy_(torch.randn(fan_out, generator=generator) * 0.1)
+        layers += [layer, nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def soundness(seed: int, number: int, samples: int) -> Row:
+    """Verify a random network against a bound that sampling thinks is right by a little; then try to escape it."""
+    network = fold(_network(1000 * seed + number, 4, 16, 16, 1))
+    generator = torch.Generator().manual_seed(number)
+    points = torch.rand(samples, 4, generator=generator, dtype=torch.float64) * 2 - 1
+    highest = float(network(points[:200]).max()) + 0.25
+    started = time.monotonic()
+    answer = verify(network, BoundedOutput(Region((-1.0,) * 4, (1.0,) * 4), -1e3, highest), budget=Budget(seconds=5))
+    escapes = 0
+    if isinstance(answer, Proved):
+        escapes = int((network.run_deployed(_climbed(network, points)) > highest).sum())
+        escapes += int((network.run_deployed(points) > highest).sum())
+    word = type(answer).__name__.lower()
+    return {
+        "part": "sound",
+        "seed": seed,
+        "network": number,
+        "verdict": word,
+        "escapes": escapes,
+        "seconds": time.monotonic() - started,
+    }
+
+
+def _climbed(network: object, points: Tensor) -> Tensor:
+    """Projected-gradient ascent from some of the points."""
+    z = points[:256].clone()
+    for _ in range(40):
+        z.requires_grad_()
+        (slope,) = torch.autograd.grad(network(z).sum(), z)  # type: ignore[operator]
+        z = (z.detach() + 0.05 * slope.sign()).clamp(-1, 1)
+    return z
+
+
+def planted(seed: int) -> list[Row]:
+    """Networks made unsafe on purpose: each must be violated, with a counterexample that replays."""
+    generator = torch.Generator().manual_seed(seed)
+    region = Region((-1.0,) * 3, (1.0,) * 3)
+    at = float(torch.rand(1, generator=generator)) - 0.5
+    first, second = nn.Linear(3, 2), nn.Linear(2, 1)
+    with torch.no_grad():  # a narrow spike of height 1 at x_0 = at, over a level of 0
+        first.weight.copy_(torch.tensor([[50.0, 0, 0], [-50.0, 0, 0]]))
+        first.bias.copy_(torch.tensor([-50 * at, 50 * at]))
+        second.weight.copy_(torch.tensor([[-1.0, -1.0]]))
+        second.bias.fill_(1.0)
+    spike = fold(nn.Sequential(first, nn.ReLU(), second))
+    cases: dict[str, Property] = {
+        "missed hazard": Hazard(region, 0.5, below=True),
+        "bound": BoundedOutput(region, -1e3, 0.9),
+        "not monotone": Monotone(region, (0.5, 0.0, 0.0), increasing=False, tolerance=0.1),
+    }
+    rows = []
+    for fault, wanted in cases.items():
+        answer = verify(spike, wanted, budget=Budget(seconds=10))
+        replays = isinstance(answer, Violated) and answer.counterexample.margin < 0
+        rows.append({"part": "planted", "seed": seed, "fault": fault, "found": replays})
+    return rows
+
+
+def around_a_deletion(records: Records, recipe: Recipe, seconds: float) -> list[Row]:
+    """The predictor, the case before and after a patient leaves, and sufficiency without one age group."""
+    checks: dict[str, Check] = {**CHECKS, "property": Holds(seconds)}
+    case, key = _without_curve(pancreas_case()), SigningKey.generate()
+    trained = train(recipe, records)
+    first = evaluate(case, checks, _scene(records, trained.model, key))
+    owner = sorted(set(records.train.owners))[-1]
+    started = time.monotonic()
+    gone = unlearn(trained, records, records.owned_by(owner), Retrain())
+    after = evaluate(case, checks, _scene(gone.records, gone.trained.model, key), first.book)
+    taken = time.monotonic() - started
+    names = sorted({group(each) for each in records.train.owners})
+    kept = records.select([row for row, each in enumerate(records.owners) if group(each) != names[-1]])
+    scene = _scene(kept, trained.model, key)
+    red = evaluate(case, {name: checks[name] for name in ("balanced", "complete")}, scene)
+    undermined = [n.id for n in case.solutions if red.standings[n.id].status is Status.UNDERMINED]
+    figures = {n.check: first.standings[n.id].evidence for n in case.solutions if n.check in ("predicts", "error-grid")}
+    predictor = {} if figures["predicts"] is None else dict(figures["predicts"].finding.figures)
+    grid = {} if figures["error-grid"] is None else dict(figures["error-grid"].finding.figures)
+    return [
+        {
+            "part": "case",
+            "nodes": len(case.nodes),
+            "verdict_before": str(first.verdict),
+            "verdict_after": str(after.verdict),
+            "fallen_before": list(first.fallen),
+            "fallen_after": list(after.fallen),
+            "checks": len(case.solutions),
+            "ran": len(after.ran),
+            "seconds_after_deletion": taken,
+            "red_without_group": sorted(case.by_id[name].check for name in undermined),
+            "predictor": predictor,
+            "clarke_ab": grid.get("A+B"),
+            "statuses": {word: sum(s.status == word for s in after.standings.values()) for word in Status},
+        }
+    ]
+
+
+def _without_curve(case: Case) -> Case:
+    """The learning curve takes dozens of fits and says nothing about the deletion: the study leaves its goal open."""
+    nodes = [
+        replace(n, supported_by=(), undeveloped=True) if n.supported_by and n.supported_by[0] in _curves(case) else n
+        for n in case.nodes
+    ]
+    return replace(case, nodes=tuple(n for n in nodes if n.id not in _curves(case)))
+
+
+def _curves(case: Case) -> set[str]:
+    return {node.id for node in case.nodes if node.kind is Kind.SOLUTION and node.check == "enough"}
+
+
+def _scene(records: Records, model: object, key: SigningKey) -> Scene:
+    from hashlib import sha256
+
+    from expunge.records.storage import to_bytes
+
+    parts = {"train": records.train, "test": records.test}
+    digests = {name: sha256(to_bytes(part)).hexdigest() for name, part in parts.items()}
+    digests |= {"model": model.digest, "preparation": sha256(repr(records.preparation).encode()).hexdigest()}  # type: ignore[attr-defined]
+    subjects = {**parts, "model": model, "preparation": records}
+    return Scene(subjects, digests, key, [key.public], "1970-01-01T00:00:00Z")
+
+
+def _case_claims(rows: Sequence[Row]) -> list[StudyClaim]:
+    names = ("predictor.rmse30", "predictor.rmse30_persistence", "predictor.clarke_ab", "sufficiency.red_without_group")
+    more = ("case.nodes", "case.reevaluated_share", "case.time_after_deletion_s")
+    if not rows:
+        why = "these records are not the table that `expunge glucose` writes"
+        return [StudyClaim(name, None, why=why) for name in (*names, *more)]
+    row = rows[0]
+    ours, simple = row["predictor"]["all rmse"], row["predictor"]["all persistence"]
+    red = row["red_without_group"] == ["balanced", "complete"]
+    taken = row["seconds_after_deletion"]
+    return [
+        StudyClaim(names[0], ours, None, "< persistence", ours < simple),
+        StudyClaim(names[1], simple),
+        StudyClaim(names[2], row["clarke_ab"], None, ">= 0.95", row["clarke_ab"] >= 0.95),
+        StudyClaim(names[3], float(red), None, "1", red),
+        StudyClaim(more[0], float(row["nodes"])),
+        StudyClaim(more[1], row["ran"] / row["checks"]),
+        StudyClaim(more[2], taken, None, "< 300", taken < 300),
+    ]

@@ -1,0 +1,25 @@
+"""The study's parts that need no glucose: sound proofs, planted faults, and claims that say why they have no value."""
+
+from expunge.assurance.glucose import clarke, on_board
+from expunge.records import Records
+from expunge.studies.assurance import AssuranceStudy, planted, soundness
+from expunge.studies.frame import Setting
+
+
+def test_planted_faults_are_found_and_nothing_escapes_a_proof(few: Records) -> None:
+    rows = [*planted(3), *(soundness(1, number, 2000) for number in range(3))]
+    claims = {c.name: c for c in AssuranceStudy().claims(Setting(few, "digits", "small", (0,)), rows)}
+    assert claims["verify.violated_found"].value == 1
+    assert claims["verify.sampled_escapes"].value == 0
+    assert claims["verify.proved"].value
+    assert claims["predictor.rmse30"].value is None
+    assert claims["predictor.rmse30"].why
+
+
+def test_the_error_grid_and_what_is_on_board() -> None:
+    import numpy as np
+
+    reference, predicted = np.array([100.0, 60, 60, 300, 100, 100]), np.array([110.0, 65, 200, 60, 140, 215])
+    assert clarke(reference, predicted) == {"A": 2 / 6, "E": 2 / 6, "C": 1 / 6, "D": 0.0, "B": 1 / 6}
+    held = on_board(np.array([1.0, 0.0, 0.0]), 30)
+    assert np.allclose(held, [0, 3 * np.exp(-0.1), 3 * np.exp(-0.2)])
