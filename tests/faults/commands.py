@@ -31,11 +31,15 @@ Change = Callable[[Transaction], object]
 
 @dataclass(frozen=True)
 class Command:
-    """`prepare` makes the state before; `run` is what is interrupted, and what is then run again."""
+    """`prepare` makes the state before; `run` is what is interrupted, and what is then run again.
+
+    `also` are other ways to a right end: the state afterwards is that of `run` undisturbed, or of one of them.
+    """
 
     name: str
     prepare: Callable[[Path], None]
     run: Callable[[Path], None]
+    also: tuple[Callable[[Path], None], ...] = ()
 
 
 def in_store(change: Change) -> Callable[[Path], None]:
@@ -115,6 +119,19 @@ def work(folder: Path) -> None:
         toy.carry(store).demand()
 
 
+def work_apart(*numbers: int) -> Callable[[Path], None]:
+    """Where one request of a batch fails, the others do not wait for it: they are carried in a run of their own."""
+
+    def run(folder: Path) -> None:
+        with toy.open_store(folder) as store:
+            for number in numbers:
+                with store.reading() as connection:
+                    (request,) = requests.filed_under(connection, toy.key(number))
+                toy.carry(store, [request.id]).demand()
+
+    return run
+
+
 def work_until_failed(folder: Path) -> None:
     with toy.open_store(folder) as store:
         for error in toy.carry(store).errors.values():
@@ -192,7 +209,7 @@ COMMANDS = (
     Command("file verified after unverified", prepared(filed_unverified), lambda folder: file_in(folder, "desk")),
     Command("verify", prepared(filed_unverified), decision(decisions.verify, by="desk")),
     Command("work: screen to closed", prepared(filed), work),
-    Command("work: a batch", prepared(filed_batch), work),
+    Command("work: a batch", prepared(filed_batch), work, (work_apart(1, 2), work_apart(2, 1))),
     Command("work: a failure", prepared(filed_unknown), work_until_failed),
     Command("work: hold", prepared(lambda store: toy.file(store, 1, "owner-0002")), lambda folder: hold_in(folder)),
     Command("release", prepared(suspected), decision(decisions.release, **WORDS)),
