@@ -100,7 +100,7 @@ CATALOGUE: Final[dict[str, tuple[type[ExpungeError], str]]] = {
     "bad-network": (ProgrammerError, "Verification takes nn.Sequential of Linear and ReLU, and finite numbers."),
     "bad-partition": (ProgrammerError, "Shards are disjoint, non-empty tuples of owner columns >= 0."),
     "bad-record": (ProgrammerError, "See the docstring of journey.worker.Steps for what each record must hold."),
-    "bad-region": (ProgrammerError, "A region is a box in physical units: docs/neural-network-verification.md."),
+    "bad-region": (ProgrammerError, "A region is a box in physical units: docs/assurance.md."),
     "bad-salt": (ProgrammerError, "A salt has 32 bytes, and a name keeps the salt that it was given."),
     "bad-shape": (ProgrammerError, "Features are [records, *shape], targets [records]."),
     "bad-subject": (ProgrammerError, "An audit takes two distinct references or more, and parts that do not overlap."),
