@@ -1,7 +1,7 @@
 """Courses: what each constituent network goes through. One course per network, one stage per slice."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,6 +45,24 @@ class Course:
     def evaluations(self, batch_size: int) -> int:
         """Gradients of single records over all stages."""
         return sum(stage.evaluations(batch_size) for stage in self.stages)
+
+
+def evaluations(recipe: Recipe, plan: Iterable[Course]) -> int:
+    """Gradients of single records that the courses take under this recipe, pruning included."""
+    return sum(course.evaluations(recipe.batch_size) + _of_pruning(recipe, course) for course in plan)
+
+
+def first_with_records(course: Course) -> Stage | None:
+    """The stage in which a network that starts from its initial weights is pruned."""
+    return next((stage for stage in course.stages if stage.rows), None)
+
+
+def _of_pruning(recipe: Recipe, course: Course) -> int:
+    first = first_with_records(course)
+    if recipe.pruning is None or first is None or course.start is not None:
+        return 0
+    width = min(recipe.batch_size, len(first.rows))
+    return recipe.pruning.extra(first.steps(recipe.batch_size), width, len(first.rows))
 
 
 def courses(recipe: Recipe, records: Records) -> tuple[Course, ...]:

@@ -11,6 +11,7 @@ from expunge.randomness import derive
 from expunge.training.checkpoints import Snapshot
 from expunge.training.courses import BatchStream, Stage
 from expunge.training.head import Head, fixed_features, head_of, solve_head, write_head
+from expunge.training.pruning.masks import Held
 from expunge.training.recipe import CrossEntropy, HeadSolver, Recipe
 
 
@@ -44,6 +45,8 @@ def run_stage(
         module.load_state_dict(snapshot.state)
         _load_optimiser(optimiser, parameters, snapshot.optimiser)
         first = snapshot.step
+    held = Held.of(module, sparse=recipe.pruning is not None)
+    held.mask_optimiser(optimiser)
     steps, stream = stage.steps(recipe.batch_size), BatchStream(stage, recipe.batch_size, seed)
     module.train()
     with torch.random.fork_rng(devices=[]):
@@ -55,6 +58,9 @@ def run_stage(
             optimiser.zero_grad(set_to_none=True)
             batch, goals = features.index_select(0, rows), targets.index_select(0, rows)
             recipe.loss.mean(module(batch), goals).backward()
+            if recipe.penalty is not None:
+                penalise(parameters, recipe.penalty.weight(step, steps))
+            held.mask_gradients()
             optimiser.step()
             if recipe.radius is not None:
                 project(parameters, recipe.radius)
@@ -63,6 +69,14 @@ def run_stage(
             if keep is not None and every and (step + 1) % every == 0 and step + 1 < steps:
                 keep(Snapshot(step + 1, state_of(module), _save_optimiser(optimiser, parameters)))
     check_finite(state_of(module), stage.name)
+
+
+@torch.no_grad()
+def penalise(parameters: list[nn.Parameter], weight: float) -> None:
+    """Add the slope of `weight` times the L1 norm to the gradients; 0 at 0, as autograd has it."""
+    for parameter in parameters:
+        if weight and parameter.grad is not None:
+            parameter.grad.add_(parameter.sign(), alpha=weight)
 
 
 @torch.no_grad()

@@ -8,8 +8,9 @@ from torch import nn
 from expunge.networks import State, initialise, state_of
 from expunge.records import Records
 from expunge.training.checkpoints import Checkpoints
-from expunge.training.courses import Course, Stage
+from expunge.training.courses import Course, Stage, first_with_records
 from expunge.training.engine import run_stage
+from expunge.training.pruning.carry_out import sparse_start
 from expunge.training.recipe import Recipe
 from expunge.training.stacked import Lane, Layers, Stack, agrees, layers_of, stack_width
 
@@ -100,6 +101,10 @@ def _reference(
     store: Checkpoints,
     advance: Advance,
 ) -> State:
+    snapshot = store.load_snapshot(stage.name)
+    fresh = course.start is None and first_with_records(course) is stage
+    if recipe.pruning is not None and fresh and snapshot is None:
+        snapshot = sparse_start(module, recipe, stage, course.seed, records.features, records.targets, advance)
     run_stage(
         module,
         recipe,
@@ -107,7 +112,7 @@ def _reference(
         course.seed,
         records.features,
         records.targets,
-        snapshot=store.load_snapshot(stage.name),
+        snapshot=snapshot,
         every=store.every,
         keep=partial(store.save_snapshot, stage.name),
         stepped=advance,

@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -15,6 +16,7 @@ from expunge.errors import OperatorError
 from expunge.ledger import strict_json
 from expunge.ledger.safetensors_check import check
 from expunge.networks import State
+from expunge.training.packing import packed, unpacked
 from expunge.training.platform import deterministic
 from expunge.training.recipe import Recipe
 from expunge.training.sharding import aggregate
@@ -77,7 +79,8 @@ class Model:
     def file(self) -> bytes:
         """The model file: safetensors, tensors named `<constituent>/<name>`, shapes in the metadata.
 
-        The same model gives the same bytes.
+        The same model gives the same bytes. Of a sparse network only the weights that are there are stored, and where
+        they stand as one bit each.
         """
         tensors = {
             f"{number}/{name}": tensor.contiguous()
@@ -85,7 +88,13 @@ class Model:
             if state is not None
             for name, tensor in state.items()
         }
-        header = {"shape": list(self.shape), "classes": self.classes, "constituents": len(self.constituents)}
+        header: dict[str, Any] = {
+            "shape": list(self.shape),
+            "classes": self.classes,
+            "constituents": len(self.constituents),
+        }
+        if self.recipe.pruning is not None:
+            tensors, header["sparse"] = packed(tensors)
         return save(tensors, {"expunge": json.dumps(header, sort_keys=True)})
 
     @staticmethod
@@ -99,6 +108,7 @@ class Model:
         if text is None:
             raise OperatorError("bad-data", "the safetensors file holds tensors, but was not written as a model")
         header, tensors = strict_json.loads(text.encode()), load(data)
+        tensors = unpacked(tensors, header.get("sparse", {}))
         states: list[State] = [{} for _ in range(header["constituents"])]
         for name, tensor in tensors.items():
             number, _, part = name.partition("/")

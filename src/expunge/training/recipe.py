@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Shaped
@@ -12,6 +12,7 @@ from expunge.errors import ProgrammerError
 from expunge.networks import CNN, MLP, Imported, Network, OrientedFilters, RandomFeatures, ResNet
 from expunge.plain import decode, encode
 from expunge.randomness import SEED_LIMIT
+from expunge.training.pruning.kinds import SNIP, GraSP, Iterative, Magnitude, RandomPruning, SynFlow
 from expunge.training.sharding import Sharding
 
 
@@ -126,6 +127,36 @@ class SquaredError:
 
 
 @dataclass(frozen=True)
+class L1:
+    """A penalty gamma_t * |w|_1 on all parameters, added to the loss at step t (Jia et al., NeurIPS 2023, section 4).
+
+    **Arguments:** `gamma`; `course`: `"decreasing"` linearly to 0, which the paper prefers, `"constant"` or
+    `"increasing"`; `free`: share of the steps, at the end, that run without.
+
+    **Raises:** `ProgrammerError("bad-hyperparameter")`.
+    """
+
+    gamma: float = 1e-3
+    course: Literal["decreasing", "constant", "increasing"] = "decreasing"
+    free: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.course not in ("decreasing", "constant", "increasing"):
+            raise ProgrammerError("bad-hyperparameter", f"course is decreasing, constant or increasing: {self.course}")
+        if not 0 <= self.gamma < math.inf or not 0 <= self.free < 1:
+            raise ProgrammerError("bad-hyperparameter", f"gamma >= 0 and 0 <= free < 1: {self.gamma}, {self.free}")
+
+    def weight(self, step: int, steps: int) -> float:
+        """gamma_t at `step` of `steps`."""
+        last = steps * (1 - self.free)
+        if step >= last:
+            return 0.0
+        if self.course == "constant":
+            return self.gamma
+        return self.gamma * (1 - step / last if self.course == "decreasing" else step / last)
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Network, loss, optimiser, schedule, length, seed and structure: the same recipe and records give the same bytes.
 
@@ -137,6 +168,9 @@ class Recipe:
     - `sharding`: `None` for one network, else SISA.
     - `radius`: after every step the trained weights are projected to the ball |w| <= radius; `None` for no ball.
     - `seed`: every random stream derives from it by name.
+    - `pruning`: how each network is made sparse in the first stage that has records; later stages, and whatever
+      unlearns, leave its zeros where they are. `None` for a dense network.
+    - `penalty`: added to the loss at every step.
 
     **Raises:** `ProgrammerError("bad-hyperparameter")`.
     """
@@ -150,8 +184,12 @@ class Recipe:
     sharding: Sharding | None = None
     seed: int = 0
     radius: float | None = None
+    pruning: Magnitude | Iterative | SynFlow | SNIP | GraSP | RandomPruning | None = None
+    penalty: L1 | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.optimiser, HeadSolver) and (self.pruning or self.penalty):
+            raise ProgrammerError("bad-hyperparameter", "a solved head is neither pruned nor penalised by L1")
         if self.radius is not None:
             _positive("radius", self.radius)
         _positive("epochs", self.epochs)
@@ -199,5 +237,12 @@ KINDS = (
     CrossEntropy,
     SquaredError,
     Sharding,
+    L1,
+    Magnitude,
+    Iterative,
+    SynFlow,
+    SNIP,
+    GraSP,
+    RandomPruning,
 )
 """Classes that a recipe file may name."""

@@ -71,7 +71,9 @@ class Layers:
 
 def layers_of(module: nn.Module, recipe: Recipe, records: Records) -> Layers | None:
     """The layers of a network that can be stacked under this recipe on these records; `None` for any other."""
-    if type(module) is not nn.Sequential or not isinstance(recipe.optimiser, SGD) or recipe.radius is not None:
+    if type(module) is not nn.Sequential or not isinstance(recipe.optimiser, SGD):
+        return None
+    if recipe.radius is not None or recipe.pruning is not None or recipe.penalty is not None:
         return None
     named = list(module.named_children())
     linear = [(name, part) for name, part in named if isinstance(part, nn.Linear)]

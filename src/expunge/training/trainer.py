@@ -9,7 +9,7 @@ from expunge.networks import State, initialise, needs_two_records
 from expunge.progress import Progress, task
 from expunge.records import Records
 from expunge.training.checkpoints import Checkpoints, MemoryCheckpoints
-from expunge.training.courses import Course, check_batches, courses
+from expunge.training.courses import Course, check_batches, courses, evaluations
 from expunge.training.executors import Executor
 from expunge.training.lanes import run_lanes
 from expunge.training.log import Cost, TrainingLog, stage_names, training_log
@@ -90,7 +90,7 @@ def run_courses(
     store = checkpoints or MemoryCheckpoints()
     _check(recipe, records, plan)
     left = [_left(course, store) for course in plan if course.stages[-1].rows]
-    work = sum(course.evaluations(recipe.batch_size) for course in left)
+    work = evaluations(recipe, left)
     with deterministic(threads), task(progress, "training", work) as advance:
         if executor is None:
             found = run_lanes(recipe, records, left, store, advance, stack=stack and threads == 1)
@@ -146,7 +146,7 @@ def _spread(
         for name, state in stages.items():
             store.save(name, state)
         found += states
-        advance(sum(course.evaluations(recipe.batch_size) for course in job))
+        advance(evaluations(recipe, job))
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from expunge.plain import encode
 from expunge.progress import Progress
 from expunge.records import Records
-from expunge.training import Cost, Executor, Recipe, Trained, courses
+from expunge.training import Cost, Executor, Recipe, Trained, courses, evaluations
 
 
 class ClaimKind(StrEnum):
@@ -123,8 +123,7 @@ class Deletion:
     @cached_property
     def retraining_evaluations(self) -> int:
         """Gradients of single records that retraining on the retained records takes."""
-        plan = courses(self.recipe, self.retained.train)
-        return sum(course.evaluations(self.recipe.batch_size) for course in plan)
+        return evaluations(self.recipe, courses(self.recipe, self.retained.train))
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +176,9 @@ def finish(
     exact = refitted or claim.kind is ClaimKind.EXACT
     records = deletion.refitted if exact else deletion.retained
     notes = degraded if exact or deletion.settled else (*degraded, STATISTICS_KEPT)
+    pruning = deletion.recipe.pruning
+    if claim.kind is not ClaimKind.EXACT and pruning is not None and pruning.looks_at_records:
+        notes = (*notes, MASK_KEPT)
     plain, price = encode(method), deletion.retraining_evaluations
     return Unlearned(trained, records, plain, claim, trained.cost, price, deletion.seed, notes)
 
@@ -184,4 +186,9 @@ def finish(
 STATISTICS_KEPT = (
     "The model keeps its preparation, whose column statistics, lists of texts or number of classes the forgotten "
     "records helped to make: that influence is not covered."
+)
+
+MASK_KEPT = (
+    "The model stays sparse where it was: the forgotten records helped to choose which weights are zero, and that "
+    "influence is not covered."
 )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from expunge.errors import ProgrammerError
-from expunge.training import MemoryCheckpoints, courses, train
+from expunge.training import Course, MemoryCheckpoints, courses, evaluations, train
 from expunge.unlearning.method import ClaimKind, Deletion, Description, Forecast, Unlearned, finish
 from expunge.unlearning.retrain import EXACT
 
@@ -34,8 +34,7 @@ class Sharded:
             raise ProgrammerError("method-unfit", "the model was not trained in shards")
         kept = self._reused(deletion)
         plan = courses(deletion.recipe, deletion.retained.train)
-        todo = [stage for course in plan if course.stages[-1].rows for stage in course.stages if stage.name not in kept]
-        work = sum(stage.evaluations(deletion.recipe.batch_size) for stage in todo)
+        work = evaluations(deletion.recipe, [_left(course, kept) for course in plan if course.stages[-1].rows])
         return Forecast(work, deletion.retraining_evaluations, self._missing(deletion))
 
     def run(self, deletion: Deletion) -> Unlearned:
@@ -62,6 +61,12 @@ class Sharded:
             return ("The deletion moved the statistics of a column: every shard was trained again.",)
         missing = len(set(deletion.clean_stages) - self._reused(deletion))
         return (f"{missing} clean checkpoints were missing and were trained again",) if missing else ()
+
+
+def _left(course: Course, kept: set[str]) -> Course:
+    """The stages that must run again; a network that keeps a stage does not start from its initial weights."""
+    stages = tuple(stage for stage in course.stages if stage.name not in kept)
+    return replace(course, stages=stages, start=course.start if len(stages) == len(course.stages) else {})
 
 
 ASSUMPTIONS = (
