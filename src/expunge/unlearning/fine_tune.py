@@ -4,19 +4,9 @@ from dataclasses import dataclass, replace
 
 from expunge.errors import ProgrammerError
 from expunge.networks import State
-from expunge.training import (
-    Constant,
-    Course,
-    MemoryCheckpoints,
-    Model,
-    Recipe,
-    Stage,
-    Trained,
-    courses,
-    run_courses,
-    training_log,
-)
-from expunge.unlearning.method import Claim, ClaimKind, Deletion, Description, Forecast, Unlearned, finish
+from expunge.training import L1, Constant, Cost, Course, Recipe, Stage, courses, run_courses
+from expunge.unlearning.empirical import Ground, grounds, guarded, released
+from expunge.unlearning.method import ClaimKind, Deletion, Description, Forecast, Method, Unlearned
 
 
 @dataclass(frozen=True)
@@ -49,45 +39,70 @@ class FineTune:
 
     def plan(self, deletion: Deletion) -> Forecast:
         """`epochs` over the retained records of the constituents concerned."""
-        recipe = self._recipe(deletion)
-        work = sum(course.evaluations(recipe.batch_size) for course in self._courses(deletion) if course)
-        return Forecast(work, deletion.retraining_evaluations)
+        return tuning_forecast(deletion, self.epochs)
 
     def run(self, deletion: Deletion) -> Unlearned:
         """Fine-tune; raises what `run_courses` raises."""
-        plan = self._courses(deletion)
-        result = run_courses(
-            self._recipe(deletion),
-            deletion.retained.train,
-            [course for course in plan if course],
-            executor=deletion.executor,
-            progress=deletion.progress,
-            threads=deletion.threads,
-        )
-        tuned = iter(result.states)
-        before = deletion.trained.model
-        states = [next(tuned) if course else state for course, state in zip(plan, before.constituents, strict=True)]
-        clean = MemoryCheckpoints.reusing(deletion.trained.checkpoints, deletion.clean_stages)
-        model = Model(before.recipe, before.shape, before.classes, tuple(states))
-        log = training_log(model, deletion.retained.train, clean, deletion.threads)
-        return finish(self, deletion, Trained(model, log, result.cost, clean), EMPIRICAL)
-
-    def _recipe(self, deletion: Deletion) -> Recipe:
-        optimiser = deletion.recipe.stepwise
-        rate = optimiser.lr if self.lr is None else self.lr
-        return replace(deletion.recipe, optimiser=replace(optimiser, lr=rate), schedule=Constant(), sharding=None)
-
-    def _courses(self, deletion: Deletion) -> list[Course | None]:
-        """A course for each constituent that saw a forgotten record and still has records; None for the others."""
-        finals = [course.stages[-1] for course in courses(deletion.recipe, deletion.retained.train)]
-        pairs = zip(finals, deletion.trained.model.constituents, strict=True)
-        return [self._course(deletion, final, state) for final, state in pairs]
-
-    def _course(self, deletion: Deletion, final: Stage, state: State | None) -> Course | None:
-        if state is None or final.name in deletion.clean_stages:
-            return None
-        stage = Stage(f"fine-tune/{final.name}", final.rows, self.epochs)
-        return Course(stage.name, (stage,), deletion.seed, state)
+        return tuned(self, deletion, self.epochs, self.lr, None)
 
 
-EMPIRICAL = Claim(ClaimKind.EMPIRICAL, "none: compare the audit's figures with those of retraining", ())
+def tuning_forecast(deletion: Deletion, epochs: float) -> Forecast:
+    """`epochs` over the retained records of the constituents concerned."""
+    size = deletion.recipe.batch_size
+    work = sum(course.evaluations(size) for course in _courses(deletion, epochs) if course)
+    return Forecast(work, deletion.retraining_evaluations)
+
+
+def tuned(method: Method, deletion: Deletion, epochs: float, lr: float | None, penalty: L1 | None) -> Unlearned:
+    """Training on, on the retained records, with an L1 penalty or without; raises what `run_courses` raises."""
+    plan = _courses(deletion, epochs)
+    result = run_courses(
+        _recipe(deletion, lr, penalty),
+        deletion.retained.train,
+        [course for course in plan if course],
+        executor=deletion.executor,
+        progress=deletion.progress,
+        threads=deletion.threads,
+    )
+    found = iter(result.states)
+    before = deletion.trained.model.constituents
+    states = [next(found) if course else state for course, state in zip(plan, before, strict=True)]
+    states, words = _guarded(deletion, states)
+    cost = Cost(result.cost.seconds, result.cost.gradient_evaluations, result.cost.peak_memory)
+    return released(method, deletion, states, cost, *words)
+
+
+def _guarded(deletion: Deletion, states: list[State | None]) -> tuple[list[State | None], list[str]]:
+    """States of networks that training destroyed are put back; a network that no ground is found for stays."""
+    found, words = [], []
+    for ground, state in zip(grounds(deletion), states, strict=True):
+        if isinstance(ground, Ground) and state is not None:
+            state, said = guarded(ground, iter([state]))
+            words += said
+        found.append(state)
+    return found, words
+
+
+def _recipe(deletion: Deletion, lr: float | None, penalty: L1 | None) -> Recipe:
+    optimiser = deletion.recipe.stepwise
+    return replace(
+        deletion.recipe,
+        optimiser=replace(optimiser, lr=optimiser.lr if lr is None else lr),
+        schedule=Constant(),
+        sharding=None,
+        penalty=penalty,
+    )
+
+
+def _courses(deletion: Deletion, epochs: float) -> list[Course | None]:
+    """A course for each constituent that saw a forgotten record and still has records; None for the others."""
+    finals = [course.stages[-1] for course in courses(deletion.recipe, deletion.retained.train)]
+    pairs = zip(finals, deletion.trained.model.constituents, strict=True)
+    return [_course(deletion, final, state, epochs) for final, state in pairs]
+
+
+def _course(deletion: Deletion, final: Stage, state: State | None, epochs: float) -> Course | None:
+    if state is None or final.name in deletion.clean_stages:
+        return None
+    stage = Stage(f"fine-tune/{final.name}", final.rows, epochs)
+    return Course(stage.name, (stage,), deletion.seed, state)

@@ -1,0 +1,52 @@
+"""Fine-tuning under an L1 penalty: sparsity as a means of forgetting."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from expunge.training import L1
+from expunge.unlearning.empirical import check_positive
+from expunge.unlearning.fine_tune import tuned, tuning_forecast
+from expunge.unlearning.method import ClaimKind, Deletion, Description, Forecast, Unlearned
+
+
+@dataclass(frozen=True)
+class L1Sparse:
+    """Minimise L(w; D_r) + gamma_t |w|_1 from the present weights, at a constant rate.
+
+    The penalty pulls every weight to zero, and only what the retained records hold on to comes back.
+
+    **Arguments:** `epochs` over the retained records; `lr`, `None` for the recipe's own; `gamma`, `course`, `free` as
+    in `expunge.training.L1`.
+
+    **Raises:** `ProgrammerError("bad-hyperparameter")`.
+    """
+
+    epochs: float = 5
+    lr: float | None = None
+    gamma: float = 3e-4
+    course: Literal["decreasing", "constant", "increasing"] = "decreasing"
+    free: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_positive(epochs=self.epochs, lr=self.lr)
+        self._penalty()
+
+    def describe(self) -> Description:
+        """The method in words."""
+        return Description(
+            "l1-sparse",
+            "Go on training on what is left, while an L1 penalty takes every weight that nothing else holds.",
+            ClaimKind.EMPIRICAL,
+            "Jia et al., NeurIPS 2023, section 4",
+        )
+
+    def plan(self, deletion: Deletion) -> Forecast:
+        """`epochs` over the retained records of the constituents concerned."""
+        return tuning_forecast(deletion, self.epochs)
+
+    def run(self, deletion: Deletion) -> Unlearned:
+        """Fine-tune with the penalty; raises what `run_courses` raises."""
+        return tuned(self, deletion, self.epochs, self.lr, self._penalty())
+
+    def _penalty(self) -> L1:
+        return L1(self.gamma, self.course, self.free)
