@@ -49,7 +49,7 @@ class FineTune:
 
     def plan(self, deletion: Deletion) -> Forecast:
         """`epochs` over the retained records of the constituents concerned."""
-        recipe = self._recipe(deletion)
+        recipe = self.tuning(deletion.recipe)
         work = sum(course.evaluations(recipe.batch_size) for course in self._courses(deletion) if course)
         return Forecast(work, deletion.retraining_evaluations)
 
@@ -57,7 +57,7 @@ class FineTune:
         """Fine-tune; raises what `run_courses` raises."""
         plan = self._courses(deletion)
         result = run_courses(
-            self._recipe(deletion),
+            self.tuning(deletion.recipe),
             deletion.retained.train,
             [course for course in plan if course],
             executor=deletion.executor,
@@ -72,10 +72,16 @@ class FineTune:
         log = training_log(model, deletion.retained.train, clean, deletion.threads)
         return finish(self, deletion, Trained(model, log, result.cost, clean), EMPIRICAL)
 
-    def _recipe(self, deletion: Deletion) -> Recipe:
-        optimiser = deletion.recipe.stepwise
+    def tuning(self, recipe: Recipe) -> Recipe:
+        """What the constituents of a model trained by `recipe` are tuned by."""
+        optimiser = recipe.stepwise
         rate = optimiser.lr if self.lr is None else self.lr
-        return replace(deletion.recipe, optimiser=replace(optimiser, lr=rate), schedule=Constant(), sharding=None)
+        return replace(recipe, optimiser=replace(optimiser, lr=rate), schedule=Constant(), sharding=None)
+
+    def course(self, final: Stage, seed: int, state: State) -> Course:
+        """The course of a constituent in `state` whose last stage of training was `final`."""
+        stage = Stage(f"fine-tune/{final.name}", final.rows, self.epochs)
+        return Course(stage.name, (stage,), seed, state)
 
     def _courses(self, deletion: Deletion) -> list[Course | None]:
         """A course for each constituent that saw a forgotten record and still has records; None for the others."""
@@ -86,8 +92,7 @@ class FineTune:
     def _course(self, deletion: Deletion, final: Stage, state: State | None) -> Course | None:
         if state is None or final.name in deletion.clean_stages:
             return None
-        stage = Stage(f"fine-tune/{final.name}", final.rows, self.epochs)
-        return Course(stage.name, (stage,), deletion.seed, state)
+        return self.course(final, deletion.seed, state)
 
 
 EMPIRICAL = Claim(ClaimKind.EMPIRICAL, "none: compare the audit's figures with those of retraining", ())
