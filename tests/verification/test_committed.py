@@ -36,7 +36,6 @@ from expunge.verification import (
     prove,
 )
 from expunge.verification.committed import displacement_bound
-from expunge.verification.replay import displacements
 
 
 def failed(verdict: Verdict) -> list[str]:
@@ -236,7 +235,7 @@ def test_honest_segments_stay_within_the_displacement_bound(small: Records, opti
     ball = 1.5 if isinstance(optimiser, SGD) else None
     place = scene(small, [small.train.owners[0]], Recipe(MLP((16,)), optimiser, epochs=3, batch_size=16, radius=ball))
     proof = place.prove("n1").submission.proof
-    for where, moved in displacements(proof).items():
+    for where, moved in proof.displacements.items():
         assert moved <= displacement_bound(proof, proof.recipe, where) < float("inf")
 
 

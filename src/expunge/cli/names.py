@@ -86,8 +86,9 @@ def studies() -> "dict[str, Study]":
     from expunge.studies.certified import CertifiedStudy
     from expunge.studies.sharding import ShardingStudy
     from expunge.studies.valuation import ValuationStudy
+    from expunge.studies.verification import VerificationStudy
 
-    studies = (AssuranceStudy(), CertifiedStudy(), ShardingStudy(), ValuationStudy())
+    studies = (AssuranceStudy(), CertifiedStudy(), ShardingStudy(), ValuationStudy(), VerificationStudy())
     return {study.name: study for study in studies}
 
 

@@ -14,7 +14,7 @@ from expunge.verification.committed import METHODS, Check, SpotCheck, Verdict, d
 from expunge.verification.proof import Proof, Recorder, Track, prove_courses, snapshot_digest
 from expunge.verification.proof_file import bytes_per_step, proof_from_bytes, proof_to_bytes
 from expunge.verification.provable import Plan, Proven, Submission, commit, plan_of, prove
-from expunge.verification.replay import BYTES, POL_DEFAULT, Replayed, Replayer, Tolerance, calibrate, displacements
+from expunge.verification.replay import BYTES, POL_DEFAULT, Replayed, Replayer, Tolerance, calibrate
 from expunge.verification.reproducing import Reproducing, ReproducingVerdict
 from expunge.verification.schedule import Commitment, Nonces, Retained, drawn
 
@@ -46,7 +46,6 @@ __all__ = [
     "calibrate",
     "commit",
     "detection",
-    "displacements",
     "drawn",
     "hits",
     "majority_power",

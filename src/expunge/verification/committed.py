@@ -22,9 +22,9 @@ from expunge.randomness import numpy_generator
 from expunge.training import Adam, Course, Model, Recipe, courses
 from expunge.training.curvature import Series
 from expunge.unlearning import FineTune, Method, Retrain, Sharded
-from expunge.verification.proof import Proof, Track, start_of
+from expunge.verification.proof import Proof, Track, distance, start_of
 from expunge.verification.provable import WHOLE, Plan, Submission, plan_of, run_whole
-from expunge.verification.replay import BYTES, Replayed, Replayer, Tolerance, displacements, distance
+from expunge.verification.replay import BYTES, Replayed, Replayer, Tolerance
 from expunge.verification.schedule import Retained, drawn, schedule_seed, share_digest
 
 METHODS: Final = (Retrain, Sharded, FineTune, *WHOLE, Series)
@@ -263,7 +263,7 @@ class _Verification:
     def _displacement(self) -> str:
         proof = self.given.proof
         recipe = self.recipe if self.plan is None else self.plan.recipe
-        for place, moved in displacements(proof).items():
+        for place, moved in proof.displacements.items():
             most = displacement_bound(proof, recipe, place)
             name, number = proof.tracks[place[0]].stage.name, place[1]
             _demand(moved <= most, f"{name}, segment {number}: moved {moved:.3g}, at most {most:.3g} is possible")
@@ -291,7 +291,7 @@ class _Verification:
         count = int(self.how.share * retraining // max(cost)) if cost else 0
         if count < 1:
             self.degraded.append("One segment alone is more work than was allowed: it was replayed all the same.")
-        where, self.draws = self.how.choose(replace(proof, recipe=plan.recipe), plan.recipe, max(1, count))
+        where, self.draws = self.how.choose(proof, plan.recipe, max(1, count))
         replayer = Replayer(part, self.how.threads)
         bare = replace(proof, recipe=plan.recipe, tracks=tuple(replace(t, batches=None) for t in proof.tracks))
         for track, number in where:
@@ -397,7 +397,7 @@ def _evaluations(proof: Proof, recipe: Recipe, place: tuple[int, int]) -> int:
 
 def _ranked(proof: Proof, recipe: Recipe) -> list[tuple[int, int]]:
     """Segments by how far they moved the weights: by distance and by distance over the learning rates in turn."""
-    moved = displacements(proof)
+    moved = proof.displacements
     by_distance = sorted(moved, key=lambda place: -moved[place])
     by_rate = sorted(moved, key=lambda place: -moved[place] / _rates(proof, recipe, place))
     return list(dict.fromkeys(place for pair in zip(by_rate, by_distance, strict=True) for place in pair))

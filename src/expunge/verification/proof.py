@@ -4,11 +4,13 @@ Source: proof of learning (Jia et al., S&P 2021); as a proof of retraining in Zh
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
+import torch
 from jaxtyping import Int
 from safetensors.torch import save
 from torch import Tensor
@@ -90,6 +92,16 @@ class Proof:
         """SHA-256 of every snapshot, in order: the leaves that a provider commits to."""
         return tuple(snapshot_digest(snapshot) for track in self.tracks for snapshot in track.snapshots)
 
+    @cached_property
+    def displacements(self) -> dict[tuple[int, int], float]:
+        """How far each segment moved the weights, in L2."""
+        found: dict[tuple[int, int], float] = {}
+        for place, track in enumerate(self.tracks):
+            flat = [torch.cat([each.reshape(-1) for each in s.state.values()]).double() for s in track.snapshots]
+            moved = (float((after - before).norm()) for before, after in pairwise(flat))
+            found |= {(place, number): length for number, length in enumerate(moved)}
+        return found
+
     def thinned(self, every: int) -> "Proof":
         """The same proof with a snapshot every `every` steps only."""
         return replace(self, tracks=tuple(track.thinned(every) for track in self.tracks))
@@ -164,5 +176,18 @@ def snapshot_bytes(snapshot: Snapshot) -> bytes:
 
 
 def snapshot_digest(snapshot: Snapshot) -> bytes:
-    """SHA-256 of `snapshot_bytes`, 32 bytes."""
-    return hashlib.sha256(snapshot_bytes(snapshot)).digest()
+    """SHA-256, 32 bytes, over step, names, types, shapes and values, each text led by its length."""
+    content = hashlib.sha256(b"expunge snapshot 1" + snapshot.step.to_bytes(8, "big"))
+    for kind, tensors in (("state", snapshot.state), ("optimiser", snapshot.optimiser)):
+        for name in sorted(tensors):
+            value = tensors[name]
+            words = f"{kind}/{name}/{value.dtype}/{list(value.shape)}".encode()
+            content.update(len(words).to_bytes(8, "big") + words)
+            content.update(value.detach().contiguous().numpy().tobytes())
+    return content.digest()
+
+
+def distance(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> float:
+    """L2 distance over all tensors of two states, in double precision."""
+    squares = [(left[name].double() - right[name].double()).square().sum() for name in left]
+    return float(torch.stack(squares).sum().sqrt())

@@ -4,8 +4,8 @@ On the platform of the proof an honest segment ends in the same bytes. On anothe
 tolerance is calibrated on honest replays: never on how far apart independently trained models lie.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -17,7 +17,7 @@ from expunge.networks import State, initialise, state_of
 from expunge.records import Records
 from expunge.training import Batches, Recipe, Snapshot, deterministic
 from expunge.training.engine import run_stage
-from expunge.verification.proof import Proof, Track
+from expunge.verification.proof import Proof, Track, distance
 
 
 @dataclass(frozen=True)
@@ -142,25 +142,5 @@ def calibrate(proof: Proof, records: Records, *, threads: Sequence[int] = (1, 2)
     )
 
 
-def displacements(proof: Proof) -> dict[tuple[int, int], float]:
-    """How far each segment moved the weights, in L2."""
-    return {
-        (place, number): distance(track.snapshots[number].state, track.snapshots[number + 1].state)
-        for place, track in enumerate(proof.tracks)
-        for number in range(track.segments)
-    }
-
-
-def distance(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> float:
-    """L2 distance over all tensors of two states, in double precision."""
-    squares = [(left[name].double() - right[name].double()).square().sum() for name in left]
-    return float(torch.stack(squares).sum().sqrt())
-
-
 def _same(left: State, right: State) -> bool:
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
-
-
-def with_start(track: Track, start: State) -> Track:
-    """The track with other weights at its beginning."""
-    return replace(track, snapshots=(Snapshot(0, start, {}), *track.snapshots[1:]))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from expunge.errors import ProgrammerError
 from expunge.records import Records
 from expunge.verification.proof import Proof, Track
-from expunge.verification.replay import POL_DEFAULT, Replayed, Replayer, Tolerance, displacements
+from expunge.verification.replay import POL_DEFAULT, Replayed, Replayer, Tolerance
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Reproducing:
         """All segments, or the `top` of each epoch by displacement."""
         if not self.top:
             return proof.segments
-        moved, epochs = displacements(proof), dict[tuple[int, int], list[tuple[int, int]]]()
+        moved, epochs = proof.displacements, dict[tuple[int, int], list[tuple[int, int]]]()
         for track, number in proof.segments:
             claimed = proof.tracks[track]
             rows = claimed.batches

@@ -147,7 +147,7 @@ def trained_on(
             records.features,
             records.targets,
             snapshot=first,
-            every=1,
+            every=case.every,
             keep=kept.append,
             batches=batches(module),
             until=until,

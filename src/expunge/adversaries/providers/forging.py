@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from expunge.adversaries.providers.contract import Case, Description, Handed
@@ -52,8 +52,7 @@ class Forge:
         (track,) = case.original.tracks
         assert track.batches is not None
         forged = self._forged(case, track.batches)
-        gone = torch.tensor([record in case.forget for record in case.records.ids])
-        hit = gone[track.batches].any(1)
+        hit = self.altered(case)
         snapshots = track.snapshots
         if self.publish == "step":
             snapshots = self._published(case, track, forged, hit)
@@ -61,6 +60,13 @@ class Forge:
         claimed = Track(stage, case.recipe.seed, snapshots, forged)
         proof = replace(case.original, ids=case.retained.ids, tracks=(claimed,))
         return case.handed(proof.thinned(case.every), evaluations=int(hit.sum()) * forged.shape[1])
+
+    def altered(self, case: Case) -> Bool[Tensor, " steps"]:
+        """Steps whose batch is another than the original one."""
+        rows = case.original.tracks[0].batches
+        assert rows is not None
+        gone = torch.tensor([record in case.forget for record in case.records.ids])
+        return gone[rows].any(1) | torch.tensor(self.substitution == "unrelated")
 
     def _forged(self, case: Case, batches: Int[Tensor, "steps width"]) -> Int[Tensor, "steps width"]:
         generator = torch.Generator().manual_seed(self.seed)
