@@ -91,7 +91,7 @@ def _backdoor(rows: Sequence[Row]) -> Iterator[StudyClaim]:
 
 
 def simulated(tested: Sequence[Sequence[float]]) -> tuple[list[bool], float]:
-    """Whether each of `SIMULATED` simulated owners calls the model a lie, and how often the binomials say that they would.
+    """Whether each of `SIMULATED` owners calls the model a lie, and how often they would by the binomials.
 
     **Arguments:** `tested`: p, q, hits and queries of real owners. A simulated owner is one of them at random, with the
     test of these p and q, and asks `QUERIES` of the queries again, each drawn anew.

@@ -23,10 +23,9 @@ def verification_figures(rows: Sequence[Row]) -> list[StudyFigure]:
 
 def _tolerance(rows: Sequence[Row], share: float) -> StudyFigure:
     series = []
+    forged = [row for row in rows if row["part"] == "forging" and row["share_deleted"] == share]
     for kind in SHOWN:
-        own = [
-            r["curve"] for r in rows if r["part"] == "forging" and r["proof"] == kind and r["share_deleted"] == share
-        ]
+        own = [row["curve"] for row in forged if row["proof"] == kind]
         series.append(Series(_NAMES[kind], LIMITS, np.mean(own, axis=0).tolist()))
     drawing = lines(
         f"Steps that pass, {100 * share:g} % deleted",
@@ -34,9 +33,7 @@ def _tolerance(rows: Sequence[Row], share: float) -> StudyFigure:
         Axis("Tolerance (L2)", log=True),
         Axis("Share of steps", Unit.SHARE, low=0.0, high=1.0),
     )
-    words = (
-        "A curve is the distribution of step errors. Proof of learning's default tolerance, 10, is at the right end."
-    )
+    words = "A curve is a distribution of step errors; proof of learning's default tolerance, 10, is at the right end."
     return StudyFigure(drawing, words)
 
 

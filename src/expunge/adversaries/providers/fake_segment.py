@@ -1,6 +1,6 @@
 """Faked segments: one jump back to the original model, or ordinary-sized steps on what was to be forgotten."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -34,19 +34,20 @@ class FakeSegments:
     def run(self, case: Case) -> Handed:
         """A run of which all segments but `count` are honest."""
         drawn = BatchStream(case.stage, case.recipe.batch_size, case.recipe.seed).block(0, case.steps)
-        faked = self.places(case)
         snapshots = [Snapshot(0, case.start, {})]
-        for number in range(-(-case.steps // case.every)):
+        for number in sorted(self.places(case)):
             first, last = number * case.every, min((number + 1) * case.every, case.steps)
-            if number in faked and self.how == "jump":
-                snapshots.append(Snapshot(last, case.model.constituents[0] or {}, snapshots[-1].optimiser))
-                continue
-            records = case.records if number in faked else case.retained
-            rows = _forgotten(case, drawn, first, last) if number in faked else drawn
-            made = trained_on(case, records, lambda module, rows=rows: rows, snapshot=snapshots[-1], until=last)  # type: ignore[misc]
-            snapshots.append(made[-1])
-        proof = replace(case.original, recipe=case.recipe, ids=case.retained.ids)
-        return case.handed(replace(proof, tracks=case.proof(tuple(snapshots), drawn).tracks), evaluations=drawn.numel())
+            snapshots += _honest(case, drawn, snapshots[-1], first)
+            snapshots.append(self._faked(case, drawn, snapshots[-1], last))
+        snapshots += _honest(case, drawn, snapshots[-1], case.steps)
+        return case.handed(case.proof(tuple(snapshots), drawn), evaluations=drawn.numel())
+
+    def _faked(self, case: Case, drawn: Tensor, before: Snapshot, last: int) -> Snapshot:
+        """Where a faked segment that begins at `before` is said to end."""
+        if self.how == "jump":
+            return Snapshot(last, case.model.constituents[0] or {}, before.optimiser)
+        rows = _forgotten(case, drawn, before.step, last)
+        return trained_on(case, case.records, lambda module: rows, snapshot=before, until=last)[-1]
 
     def places(self, case: Case) -> frozenset[int]:
         """Which segments are faked; a jump is not made in the last segment, where the model would be the original."""
@@ -54,6 +55,13 @@ class FakeSegments:
         generator = numpy_generator(self.seed, "adversaries/fake-segments")
         among = segments - 1 if self.how == "jump" and segments > 1 else segments
         return frozenset(generator.choice(among, min(self.count, among), replace=False).tolist())
+
+
+def _honest(case: Case, drawn: Tensor, before: Snapshot, until: int) -> tuple[Snapshot, ...]:
+    """The drawn steps from `before` on: snapshots after it."""
+    if before.step >= until:
+        return ()
+    return trained_on(case, case.retained, lambda module: drawn, snapshot=before, until=until)[1:]
 
 
 def _forgotten(case: Case, drawn: Tensor, first: int, last: int) -> Tensor:
