@@ -11,6 +11,12 @@ from expunge.verification.backdoor import (
     queries_needed,
 )
 from expunge.verification.committed import METHODS, Check, SpotCheck, Verdict, detection
+from expunge.verification.handover import (
+    retained_from_bytes,
+    retained_to_bytes,
+    submission_from_bytes,
+    submission_to_bytes,
+)
 from expunge.verification.proof import Proof, Recorder, Track, prove_courses, snapshot_digest
 from expunge.verification.proof_file import bytes_per_step, proof_from_bytes, proof_to_bytes
 from expunge.verification.provable import Plan, Proven, Submission, commit, plan_of, prove
@@ -57,5 +63,9 @@ __all__ = [
     "prove",
     "prove_courses",
     "queries_needed",
+    "retained_from_bytes",
+    "retained_to_bytes",
     "snapshot_digest",
+    "submission_from_bytes",
+    "submission_to_bytes",
 ]
