@@ -93,6 +93,7 @@ class Desk:
                 before = proving.read_commitment(store, request)
                 made = proving.committed(store, found, self._ids(store, found), wished)
                 if before is None or before.digest != made.digest:
+                    proving.spend(store, request, nonce)
                     raise OperatorError("commitment-stale", "the data is no longer what the commitment says")
                 proving.take_nonce(store, found, nonce, made)
                 self._work(store, [request], progress)

@@ -104,6 +104,8 @@ def take_nonce(store: Store, request: Request, nonce: str, current: Commitment) 
     if not nonce.strip():
         raise OperatorError("nonce-missing", "the nonce is empty")
     known = read_nonce(store, request.id)
+    if artifacts.digest_of(store, holder_of(request.id), _spent(nonce)) is not None:
+        raise OperatorError("nonce-used", "this nonce was there before the commitment that stands now")
     if known is not None and known != nonce:
         raise OperatorError("nonce-used", "this commitment was given another nonce before")
     if known is None:
@@ -111,6 +113,12 @@ def take_nonce(store: Store, request: Request, nonce: str, current: Commitment) 
         with store.transaction() as tx:
             objects.put_json(tx, body, "nonce", (holder_of(request.id), "nonce"))
             _log(tx, hashlib.sha256(strict_json.canonical(body)).digest())
+
+
+def spend(store: Store, request: str, nonce: str) -> None:
+    """Remember a nonce that came too late for the commitment it was drawn for: it must draw nothing any more."""
+    with store.transaction() as tx:
+        objects.put_json(tx, {"nonce": nonce}, "nonce", (holder_of(request), _spent(nonce)))
 
 
 def read_commitment(store: Store, request: str) -> Commitment | None:
@@ -209,6 +217,10 @@ def retained(store: Store, request: str) -> Retained:
 def _log(tx: Transaction, entry: bytes) -> None:
     log.append(tx.connection, [entry])
     log.sign(tx.connection, tx.recall(keys.ORIGIN) or "", keys.current_key(tx.connection, tx.folder))
+
+
+def _spent(nonce: str) -> str:
+    return f"spent/{hashlib.sha256(nonce.encode()).hexdigest()[:32]}"
 
 
 def _share(commitment: str) -> str:
