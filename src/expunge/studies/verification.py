@@ -127,8 +127,9 @@ def _retraining(rows: Sequence[Row]) -> Iterator[StudyClaim]:
         yield mean_claim(f"retraining_attack.test_gap.{short}", _gaps(rows, name, "honest", "accuracy_test"))
         kept = _gaps(rows, name, CONTROL, "accuracy_forgotten")
         yield mean_claim(f"retraining_attack.kept_against_control.{short}", kept)
-    both = [gap for name in RETRAINING for gap in _gaps(rows, name, "honest", "accuracy_test")]
-    yield mean_claim("retraining_attack.test_gap", both)
+    # Both attacks of a seed stand against one honest run: a seed is one repetition.
+    each = zip(*(_gaps(rows, name, "honest", "accuracy_test") for name in RETRAINING), strict=True)
+    yield mean_claim("retraining_attack.test_gap", [float(np.mean(pair)) for pair in each])
 
 
 def _gaps(rows: Sequence[Row], name: str, other: str, key: str) -> list[float]:
@@ -171,8 +172,8 @@ def _committed(rows: Sequence[Row]) -> Iterator[StudyClaim]:
     points = _of(rows, "curve")
     error = max(abs(row["measured"] - row["exact"]) for row in points)
     yield StudyClaim("committed.curve_error", error, None, "<= 0.06", error <= 0.06)
-    below = max(row["formula"] - row["exact"] for row in points)
-    yield StudyClaim("committed.formula_above_exact", below, None, "<= 0", below <= 1e-12)
+    above = max(0.0, *(round(row["formula"] - row["exact"], 9) for row in points))
+    yield StudyClaim("committed.formula_above_exact", above, None, "<= 0", above <= 0)
 
 
 def _elsewhere(rows: Sequence[Row]) -> Iterator[StudyClaim]:
