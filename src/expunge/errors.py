@@ -101,7 +101,7 @@ CATALOGUE: Final[dict[str, tuple[type[ExpungeError], str]]] = {
     "bad-partition": (ProgrammerError, "Shards are disjoint, non-empty tuples of owner columns >= 0."),
     "bad-proof": (AttackSuspected, "Ask for the proof again; the message names the step that is damaged."),
     "bad-record": (ProgrammerError, "See the docstring of journey.worker.Steps for what each record must hold."),
-    "bad-region": (ProgrammerError, "A region is a box in physical units: docs/neural-network-verification.md."),
+    "bad-region": (ProgrammerError, "A region is a box in physical units: docs/assurance.md."),
     "bad-salt": (ProgrammerError, "A salt has 32 bytes, and a name keeps the salt that it was given."),
     "bad-shape": (ProgrammerError, "Features are [records, *shape], targets [records]."),
     "bad-subject": (ProgrammerError, "An audit takes two distinct references or more, and parts that do not overlap."),

@@ -2,7 +2,7 @@
 
 Zhang et al., "Efficient Neural Network Robustness Certification with General Activation Functions" (NeurIPS 2018),
 theorem 3.2, in float64. Every bound that leaves this file is moved outward by more than the rounding that went into it
-(docs/neural-network-verification.md, "Rounding").
+(see docs/assurance.md).
 """
 
 from dataclasses import dataclass
