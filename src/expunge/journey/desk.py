@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from expunge.errors import OperatorError
+from expunge.errors import OperatorError, RequesterError
 from expunge.journey import artifacts, casework, config, history, proving, requests, transitions, worker
 from expunge.journey.requests import Request, Subject, Wish
 from expunge.journey.steps import ModelSteps, method_of, record_ids
@@ -45,7 +45,7 @@ class Desk:
         one files the same request once.
 
         **Raises:** `RequesterError("unknown-owner" | "unknown-record" | "nothing-to-delete" | "delete-everything")`;
-        what the method refuses; `OperatorError("not-trained")`.
+        what the method refuses; `OperatorError("not-trained")`; `RequesterError("key-reused")`.
         """
         with self.workspace.store() as store:
             request = self._file(store, owner, ids, method, key, by)
@@ -164,7 +164,7 @@ class Desk:
                 events = [event.to_json() for event in history.read(connection, request)]
             names = ("screen", "plan", "unlearn", "audit", "receipt")
             left = {name: worker.read_record(store, request, name) for name in names}
-            return {**self._line(store, found), "history": events, "records": left}
+            return {**self._line(store, found), "history": events, "steps": left}
 
     def audits(self) -> dict[str, Any]:
         """The audit of every request that has one, newest last."""
@@ -227,13 +227,23 @@ class Desk:
 
     def _filed(self, store: Store, key: str | None, subject: Subject) -> Request | None:
         """The request under this key; without one, a request for the same that is still open: a kill left it so."""
+        if key is not None:
+            return self._under_key(store, key, subject)
         with store.reading() as connection:
-            if key is not None:
-                return next(
-                    (each for each in requests.filed_under(connection, key) if each.verified_at is not None), None
-                )
             still = (each for each in requests.list_all(connection, transitions.OPEN) if each.verified_at is not None)
             return next((each for each in still if each.subject == subject), None)
+
+    def _under_key(self, store: Store, key: str, subject: Subject) -> Request | None:
+        """The request under this key, unless it was for somebody else: whose records are still here was not deleted."""
+        with store.reading() as connection:
+            found = [each for each in requests.filed_under(connection, key) if each.verified_at is not None]
+        if not found:
+            return None
+        records = artifacts.read_records(store)
+        here = subject.owner in records.owners or any(record in records.row_of for record in subject.records)
+        if found[0].subject != subject and (found[0].subject is not None or here):
+            raise RequesterError("key-reused", "this idempotency key was used for another request")
+        return found[0]
 
     def _check(self, store: Store, owner: str | None, ids: Sequence[str] | None, method: Method | None) -> None:
         """Refuse at the door what no step could carry out."""
