@@ -76,8 +76,8 @@ def test_the_receipt_states_the_commitment_and_claims_no_replay(proved: Proved) 
     report = run("verify", proved.done["bundle"])[1]
     assert report["holds"]
     shown = run("-w", proved.ws, "requests", "show", proved.request)[1]
-    assert shown["records"]["unlearn"]["parameters"]["nonce"] == "n-1"
-    assert shown["records"]["unlearn"]["parameters"]["commitment"] == proved.filed["commitment"]
+    assert shown["steps"]["unlearn"]["parameters"]["nonce"] == "n-1"
+    assert shown["steps"]["unlearn"]["parameters"]["commitment"] == proved.filed["commitment"]
 
 
 def test_a_wrong_nonce_model_or_file_is_named(proved: Proved, tmp_path: Path) -> None:
