@@ -9,7 +9,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "verification"))
 
-from scenes import RECIPE, Scene, scene
+from verified_scenes import RECIPE, Scene, scene
 
 from expunge.adversaries.providers import (
     DishonestProvider,

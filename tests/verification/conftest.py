@@ -1,7 +1,7 @@
 """One scene for all tests of the room."""
 
 import pytest
-from scenes import Scene, scene
+from verified_scenes import Scene, scene
 
 from expunge.records import Records
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from scenes import RECIPE, Scene, scene
+from verified_scenes import RECIPE, Scene, scene
 
 from expunge.errors import OperatorError, ProgrammerError
 from expunge.networks import MLP

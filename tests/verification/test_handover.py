@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from scenes import Scene
+from verified_scenes import Scene
 
 from expunge.errors import AttackSuspected
 from expunge.unlearning import OutputPerturbation

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from scenes import RECIPE, Scene
+from verified_scenes import RECIPE, Scene
 
 from expunge.errors import AttackSuspected, ProgrammerError
 from expunge.training import Snapshot, courses
