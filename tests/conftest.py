@@ -8,7 +8,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 # Before anything imports the package: every shape annotation in it is checked while the tests run.
-ROOMS = ("records", "networks", "training", "unlearning", "auditing", "valuation")
+ROOMS = ("records", "networks", "training", "unlearning", "auditing", "verification", "adversaries", "valuation")
 _hook = install_import_hook([f"expunge.{room}" for room in ROOMS], "runtime_types.check")
 
 from expunge.networks import MLP  # noqa: E402

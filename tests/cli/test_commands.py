@@ -234,3 +234,23 @@ def test_the_same_command_after_a_kill_carries_on_the_same_request(
         assert main(["-w", str(folder), "forget", "--owner", "owner-007"]) == 130
     assert run(capsys, "-w", str(folder), "forget", "--owner", "owner-007")[1]["state"] == "closed"
     assert [each["state"] for each in run(capsys, "-w", str(folder), "status")[1]["requests"]] == ["closed"]
+
+
+def test_a_key_that_was_used_for_somebody_else_is_refused(closed: dict, ws: Path, capsys: pytest.CaptureFixture[str]):
+    """Else the earlier person's receipt would be handed out for a person whose records are all still here."""
+    key = "6f0e3f0a-1111-4111-8111-000000000001"
+    first = run(capsys, "-w", str(ws), "forget", "--owner", "owner-021", "--key", key)[1]
+    before = contents(ws)
+    status, error, _ = run(capsys, "-w", str(ws), "forget", "--owner", "owner-022", "--key", key)
+    assert (status, error["error"]["code"]) == (10, "key-reused")
+    assert contents(ws) == before
+    again = run(capsys, "-w", str(ws), "forget", "--owner", "owner-021", "--key", key)[1]
+    assert (again["request"], again["state"]) == (first["request"], "closed")
+
+
+def test_a_request_is_shown_in_words(closed: dict, ws: Path, capsys: pytest.CaptureFixture[str]):
+    capsys.readouterr()
+    assert main(["-w", str(ws), "requests", "show", closed["request"]]) == 0
+    shown = capsys.readouterr().out
+    assert closed["request"] in shown
+    assert "close" in shown

@@ -48,7 +48,7 @@ def test_the_budget_is_carried_through_receipts_and_reset_by_retraining(desk: De
 
 def test_noise_in_a_workspace_cannot_be_drawn_again(desk: Desk) -> None:
     closed = [line["id"] for line in desk.status()["requests"] if line["method"] == "certified-head"]
-    records = [desk.show(request)["records"]["unlearn"] for request in closed]
+    records = [desk.show(request)["steps"]["unlearn"] for request in closed]
     assert records
     assert all(record["seed"] is None for record in records)
     assert all(not record["degraded"] for record in records)

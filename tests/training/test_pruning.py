@@ -180,7 +180,10 @@ def test_snip_has_the_weight_factor(few: Records):
         value = float(weight[place].detach())
         with torch.no_grad():
             weight[place] = value * (1 - step)
-        assert abs(float(loss().detach()) - base) / step == pytest.approx(float(scores["3.weight"][place]), rel=1e-2, abs=1e-7)
+        slope = abs(float(loss().detach()) - base) / step
+        assert slope == pytest.approx(float(scores["3.weight"][place]), rel=1e-2, abs=1e-7)
+            float(scores["3.weight"][place]), rel=1e-2, abs=1e-7
+        )
         with torch.no_grad():
             weight[place] = value
     slopes = torch.autograd.grad(loss(), [weight])[0].abs()

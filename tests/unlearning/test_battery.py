@@ -9,13 +9,25 @@ from expunge.plain import decode, encode
 from expunge.records import Records
 from expunge.training import Model, Recipe, Trained, train
 from expunge.unlearning import (
+    AMUN,
+    SCRUB,
+    SSD,
+    BadTeacher,
+    BoundaryShrink,
     ClaimKind,
     Deletion,
     FineTune,
+    FisherForgetting,
+    GradientAscent,
+    Influence,
+    L1Sparse,
     Method,
+    NegGradPlus,
     NoisyFineTuning,
     OutputPerturbation,
+    RandomLabels,
     Retrain,
+    SalUn,
     Sharded,
     Unlearned,
     prepare,
@@ -23,7 +35,26 @@ from expunge.unlearning import (
 )
 
 SEED = 2**60 + 3  # methods that add noise call a small seed guessable
-METHODS = [Retrain(), Sharded(), FineTune(epochs=1), NoisyFineTuning(epochs=4), OutputPerturbation(epochs=4)]
+METHODS = [
+    Retrain(),
+    Sharded(),
+    FineTune(epochs=1),
+    NoisyFineTuning(epochs=4),
+    OutputPerturbation(epochs=4),
+    L1Sparse(epochs=1),
+    GradientAscent(epochs=1, lr=1e-3),
+    NegGradPlus(epochs=1),
+    RandomLabels(rounds=1),
+    SalUn(rounds=1),
+    SCRUB(),
+    BadTeacher(lr=3e-3),
+    BoundaryShrink(),
+    AMUN(),
+    SSD(alpha=2.0),
+    Influence(records=100),
+    Influence(solver="woodbury", rank=40, scale=0.2, damping=0.1),
+    FisherForgetting(),
+]
 EXACT = [method for method in METHODS if method.describe().kind is ClaimKind.EXACT]
 names = [method.describe().name for method in METHODS]
 
@@ -89,7 +120,10 @@ def test_plan_forecasts_the_cost(
     method: Method, trained: Trained, few: Records, forget: tuple[str, ...], result: Unlearned
 ):
     forecast = method.plan(prepare(trained, few, forget))
-    assert forecast.gradient_evaluations == result.cost.gradient_evaluations
+    if any(note.startswith("At most") for note in forecast.notes):
+        assert forecast.gradient_evaluations >= result.cost.gradient_evaluations
+    else:
+        assert forecast.gradient_evaluations == result.cost.gradient_evaluations
     assert forecast.retraining_evaluations == result.retraining_evaluations
 
 

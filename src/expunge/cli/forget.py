@@ -24,6 +24,10 @@ def forget(
     ] = None,
     epsilon: Annotated[float | None, typer.Option(help="Budget of certified methods, over all deletions.")] = None,
     delta: Annotated[float | None, typer.Option(help="The delta that goes with it.")] = None,
+    provable: Annotated[
+        bool, typer.Option("--provable", help="Commit only; `expunge challenge` carries it out under a nonce.")
+    ] = False,
+    every: Annotated[int | None, typer.Option(help="Provable: steps between checkpoints.", min=1)] = None,
     key: Annotated[str | None, typer.Option(help="Idempotency key (UUID): the same one is one request.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -32,6 +36,8 @@ def forget(
     Example: expunge -w ws forget --owner owner-007
 
     Example: expunge -w ws forget --owner owner-007 --method certified --epsilon 1 --delta 1e-5
+
+    Example: expunge -w ws forget --owner owner-007 --provable
     """
     from expunge.cli.names import guaranteed
     from expunge.journey.desk import Desk
@@ -41,9 +47,14 @@ def forget(
         raise OperatorError("bad-arguments", "name either --owner or --records")
     if method is None and (epsilon is not None or delta is not None):
         raise OperatorError("bad-arguments", "--epsilon and --delta belong to a --method, such as certified")
+    if every is not None and not provable:
+        raise OperatorError("bad-arguments", "--every belongs to --provable")
     chosen = None if method is None else guaranteed(method, epsilon, delta)
     desk = Desk(Workspace.open(workspace(context)))
     ids = None if records is None else _read_ids(records)
+    if provable:
+        emit(desk.commit(owner=owner, ids=ids, method=chosen, every=every, key=key), as_json, _committed)
+        return
     emit(desk.forget(owner=owner, ids=ids, method=chosen, key=key, progress=reporter()), as_json, words)
 
 
@@ -66,6 +77,19 @@ def words(result: Result) -> str:
         f"Anyone can check it offline: expunge verify {result['bundle']} --model {result['model_file']}",
     ]
     return "\n".join(lines)
+
+
+def _committed(result: Result) -> str:
+    """What to hand over, and what comes next."""
+    return "\n".join(
+        (
+            f"Request {result['request']} is committed to; nothing is trained before the verifier's nonce is here.",
+            f"Commitment {result['commitment']}",
+            f"File       {result['commitment_file']}",
+            "Hand the file to the verifier. With the nonce that they draw then:",
+            f"  expunge challenge {result['request']} --nonce NONCE --retained FILE",
+        )
+    )
 
 
 def _alternatives(cost: Result) -> str:

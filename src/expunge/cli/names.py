@@ -16,15 +16,27 @@ if TYPE_CHECKING:
 def methods() -> "dict[str, Method]":
     """Every unlearning method with its default hyper-parameters, by the name it describes itself with."""
     from expunge.unlearning import (
+        AMUN,
+        SCRUB,
+        SSD,
+        BadTeacher,
+        BoundaryShrink,
         Certified,
         CertifiedHead,
         FineTune,
+        FisherForgetting,
+        GradientAscent,
+        Influence,
+        L1Sparse,
         Langevin,
+        NegGradPlus,
         Newton,
         NoisyFineTuning,
         OutputPerturbation,
+        RandomLabels,
         Retrain,
         RewindAndDescend,
+        SalUn,
         Sharded,
     )
 
@@ -32,6 +44,18 @@ def methods() -> "dict[str, Method]":
         Retrain(),
         Sharded(),
         FineTune(),
+        L1Sparse(),
+        SalUn(),
+        SCRUB(),
+        NegGradPlus(),
+        RandomLabels(),
+        AMUN(),
+        BoundaryShrink(),
+        BadTeacher(),
+        SSD(),
+        Influence(),
+        FisherForgetting(),
+        GradientAscent(),
         Certified(),
         CertifiedHead(),
         NoisyFineTuning(),
@@ -86,8 +110,9 @@ def studies() -> "dict[str, Study]":
     from expunge.studies.certified import CertifiedStudy
     from expunge.studies.sharding import ShardingStudy
     from expunge.studies.valuation import ValuationStudy
+    from expunge.studies.verification import VerificationStudy
 
-    studies = (AssuranceStudy(), CertifiedStudy(), ShardingStudy(), ValuationStudy())
+    studies = (AssuranceStudy(), CertifiedStudy(), ShardingStudy(), ValuationStudy(), VerificationStudy())
     return {study.name: study for study in studies}
 
 

@@ -20,8 +20,9 @@ from expunge.auditing import (
     audit,
     retrain_references,
 )
-from expunge.journey import artifacts, certifying
+from expunge.journey import artifacts, certifying, proving
 from expunge.journey.artifacts import TRAINING, WORKSPACE
+from expunge.journey.requests import Request
 from expunge.ledger import objects
 from expunge.ledger.store import Store, Transaction
 from expunge.networks import initialise
@@ -57,17 +58,19 @@ def screen(store: Store, ids: Sequence[str]) -> dict[str, Any]:
 def plan(store: Store, ids: Sequence[str], method: Method) -> dict[str, Any]:
     """The method and what it would cost; raises what the method refuses."""
     deletion = _deletion(store, ids, None)
-    method = certifying.settled(store, method, deletion)
+    method = proving.settled(store, method, deletion)
     forecast = method.plan(deletion)
     return {"method": method.describe().name, **asdict(forecast), "notes": list(forecast.notes)}
 
 
-def unlearn(store: Store, holder: str, ids: Sequence[str], method: Method, progress: Progress | None) -> dict[str, Any]:
-    """Run the method and store the new model, records, tree and checkpoints under `holder`; raises as the method."""
-    deletion = _deletion(store, ids, progress)
-    method = certifying.settled(store, method, deletion)
+def unlearn(
+    store: Store, request: Request, ids: Sequence[str], method: Method, progress: Progress | None
+) -> dict[str, Any]:
+    """Run the method and store the new model, records, tree and checkpoints under the run's holder; raises as it."""
+    holder, deletion = f"run/{request.run}", _deletion(store, ids, progress)
+    method = proving.settled(store, method, deletion)
     deletion = certifying.secretly(method, deletion)
-    result = method.run(deletion)
+    result, given = proving.run(store, request.id, method, deletion)
     tree = artifacts.read_tree(store)
     buried = tree.bury([tree.live[row] for row in deletion.records.rows(ids)])
     with store.transaction() as tx:
@@ -79,6 +82,7 @@ def unlearn(store: Store, holder: str, ids: Sequence[str], method: Method, progr
         kept = result.trained.checkpoints
         for name, state in (kept.states if isinstance(kept, MemoryCheckpoints) else {}).items():
             artifacts.put_checkpoint(tx, _stages(holder), name, state)
+        proof = None if given is None else proving.keep(tx, holder, request.id, given, result)
     return {
         "method": method.describe().name,
         "parameters": {key: value for key, value in result.method.items() if key != "kind"},
@@ -93,6 +97,7 @@ def unlearn(store: Store, holder: str, ids: Sequence[str], method: Method, progr
         "seed": None if certifying.is_secret(method) else result.seed,
         "platform": result.trained.log.platform,
         "degraded": list(result.degraded),
+        "verification": proof,
     }
 
 
@@ -183,13 +188,14 @@ def audits_for(recipe: Recipe, records: Records, shadows: int) -> tuple[tuple[Au
     return audits, (() if count == shadows else (note,))
 
 
-def switch(tx: Transaction, holder: str) -> None:
+def switch(tx: Transaction, holder: str, proof: dict[str, Any] | None = None) -> None:
     """Make what `holder` points at the workspace's own, and erase what saw the forgotten records, for good."""
     old = {**objects.held(tx.connection, WORKSPACE), **_prefixed(objects.held(tx.connection, TRAINING))}
     new = objects.held(tx.connection, holder)
     stages = objects.held(tx.connection, _stages(holder))
     for role in ("model", "records", "tree", "log"):
         objects.point(tx, WORKSPACE, role, new[role])
+    proving.switch(tx, new, proof)
     objects.release(tx, TRAINING)
     for name, digest in stages.items():
         objects.point(tx, TRAINING, name, digest)

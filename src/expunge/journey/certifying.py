@@ -36,13 +36,13 @@ def settled(store: Store, method: Method, deletion: Deletion) -> Method:
 
 
 def is_secret(method: Method) -> bool:
-    """Whether the run's seed must never be written down."""
-    return isinstance(method, BUDGETED)
+    """Whether the run's seed must never be written down; of a provable method, that of what it proves."""
+    return isinstance(getattr(method, "method", method), BUDGETED)
 
 
 def secretly(method: Method, deletion: Deletion) -> Deletion:
     """The deletion under a secret seed where the method adds noise: under a known one the noise could be taken off."""
-    if not is_secret(method):
+    if not isinstance(method, BUDGETED):
         return deletion
     return replace(deletion, seed=SEED_LIMIT // 2 + secrets.randbelow(SEED_LIMIT // 2))
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from expunge.errors import OperatorError
-from expunge.journey import artifacts, casework, certifying, config, history, requests, transitions, worker
+from expunge.errors import OperatorError, RequesterError
+from expunge.journey import artifacts, casework, config, history, proving, requests, transitions, worker
 from expunge.journey.requests import Request, Subject, Wish
-from expunge.journey.steps import ModelSteps, method_of
+from expunge.journey.steps import ModelSteps, method_of, record_ids
 from expunge.journey.transitions import State
 from expunge.journey.workspace import Workspace, salt_name
 from expunge.ledger import salts
@@ -20,6 +20,7 @@ from expunge.progress import Progress
 from expunge.reports.deletion import deletion_report
 from expunge.reports.story import DeletionStory
 from expunge.unlearning import Method, prepare
+from expunge.verification import Commitment, retained_to_bytes
 
 
 @dataclass(eq=False)
@@ -44,22 +45,65 @@ class Desk:
         one files the same request once.
 
         **Raises:** `RequesterError("unknown-owner" | "unknown-record" | "nothing-to-delete" | "delete-everything")`;
-        what the method refuses; `OperatorError("not-trained")`.
+        what the method refuses; `OperatorError("not-trained")`; `RequesterError("key-reused")`.
         """
         with self.workspace.store() as store:
-            subject = Subject(owner, tuple(sorted(set(ids or ()))))
-            request = self._filed(store, _checked_key(key), subject)
-            if request is None:
-                self._check(store, owner, ids, method)
-                wish = Wish(
-                    subject,
-                    None if method is None else encode(method),
-                    config.read(self.workspace.folder).regime,
-                )
-                with store.transaction() as tx:
-                    request = requests.file(tx, key or uuid4(), wish, verified_by=by)
+            request = self._file(store, owner, ids, method, key, by)
             self._work(store, [request.id], progress)
             return self.outcome(store, request.id)
+
+    def commit(
+        self,
+        *,
+        owner: str | None = None,
+        ids: Sequence[str] | None = None,
+        method: Method | None = None,
+        every: int | None = None,
+        key: str | UUID | None = None,
+        by: str = "operator",
+    ) -> dict[str, Any]:
+        """File a provable request and commit to it; it runs when `challenge` brings the verifier's nonce.
+
+        **Raises:** as `forget`; `ProgrammerError("method-unfit")` for a method that cannot be replayed.
+        """
+        with self.workspace.store() as store:
+            wished = proving.Provable(method or method_of(store, None), every)
+            request = self._file(store, owner, ids, wished, key, by)
+            made = proving.committed(store, request, self._ids(store, request), wished)
+            self.workspace.publish(store)
+            return {**self._committed(store, request, made), "nonce": proving.read_nonce(store, request.id)}
+
+    def challenge(
+        self, request: str, nonce: str, retained: Path | None = None, progress: Progress | None = None
+    ) -> dict[str, Any]:
+        """Take the verifier's nonce, carry the request out under the schedule that it draws, hand the proof over.
+
+        **Arguments:** `retained`: where to write the retained records with their salts, for the verifier alone.
+
+        **Raises:** `OperatorError("nonce-used" | "nonce-missing" | "commitment-stale" | "illegal-move" |
+        "unknown-request")`, and as `forget`.
+        """
+        with self.workspace.store() as store:
+            with store.reading() as connection:
+                found = requests.get(connection, request)
+            wished = method_of(store, found.method)
+            if not isinstance(wished, proving.Provable):
+                raise OperatorError("illegal-move", "the request is not provable: file it with --provable")
+            if found.state is not State.CLOSED:
+                before = proving.read_commitment(store, request)
+                made = proving.committed(store, found, self._ids(store, found), wished)
+                if before is None or before.digest != made.digest:
+                    proving.spend(store, request, nonce)
+                    raise OperatorError("commitment-stale", "the data is no longer what the commitment says")
+                proving.take_nonce(store, found, nonce, made)
+                self._work(store, [request], progress)
+            elif proving.read_nonce(store, request) != nonce:
+                raise OperatorError("nonce-used", "the request was carried out under another nonce")
+            if retained is not None:
+                _write_bytes(retained, retained_to_bytes(proving.retained(store, request)), private=True)
+            proof = self.workspace.folder / "proofs" / f"{request}.proof"
+            handed = {"proof": str(proof), "retained": None if retained is None else str(retained)}
+            return {**self.outcome(store, request), **handed}
 
     def resume(self, progress: Progress | None = None) -> dict[str, Any]:
         """Carry every open request as far as it goes: after a kill, a failure, or a person's decision."""
@@ -120,7 +164,7 @@ class Desk:
                 events = [event.to_json() for event in history.read(connection, request)]
             names = ("screen", "plan", "unlearn", "audit", "receipt")
             left = {name: worker.read_record(store, request, name) for name in names}
-            return {**self._line(store, found), "history": events, "records": left}
+            return {**self._line(store, found), "history": events, "steps": left}
 
     def audits(self) -> dict[str, Any]:
         """The audit of every request that has one, newest last."""
@@ -147,15 +191,59 @@ class Desk:
                 gone = salts.destroy(tx, [salt_name(place) for place in places], reason)
             return {"request": request, "destroyed": len(gone)}
 
+    def _file(
+        self,
+        store: Store,
+        owner: str | None,
+        ids: Sequence[str] | None,
+        method: Method | None,
+        key: str | UUID | None,
+        by: str,
+    ) -> Request:
+        """The request for this, filed now or before; refuses at the door what no step could carry out."""
+        subject = Subject(owner, tuple(sorted(set(ids or ()))))
+        request = self._filed(store, _checked_key(key), subject)
+        if request is None:
+            self._check(store, owner, ids, method)
+            wished = None if method is None else encode(method)
+            wish = Wish(subject, wished, config.read(self.workspace.folder).regime)
+            with store.transaction() as tx:
+                request = requests.file(tx, key or uuid4(), wish, verified_by=by)
+        return request
+
+    def _ids(self, store: Store, request: Request) -> tuple[str, ...]:
+        return record_ids(artifacts.read_records(store), request)
+
+    def _committed(self, store: Store, request: Request, made: Commitment) -> dict[str, Any]:
+        file = self.workspace.folder / "proofs" / f"{request.id}.commitment.json"
+        return {
+            **self._line(store, request),
+            "request": request.id,
+            "commitment": made.digest,
+            "commitment_file": str(file),
+            "root": made.root,
+            "every": made.every,
+        }
+
     def _filed(self, store: Store, key: str | None, subject: Subject) -> Request | None:
         """The request under this key; without one, a request for the same that is still open: a kill left it so."""
+        if key is not None:
+            return self._under_key(store, key, subject)
         with store.reading() as connection:
-            if key is not None:
-                return next(
-                    (each for each in requests.filed_under(connection, key) if each.verified_at is not None), None
-                )
             still = (each for each in requests.list_all(connection, transitions.OPEN) if each.verified_at is not None)
             return next((each for each in still if each.subject == subject), None)
+
+    def _under_key(self, store: Store, key: str, subject: Subject) -> Request | None:
+        """The request under this key, unless it was for somebody else: whose records are still here was not deleted."""
+        with store.reading() as connection:
+            found = [each for each in requests.filed_under(connection, key) if each.verified_at is not None]
+        if not found:
+            return None
+        records = artifacts.read_records(store)
+        here = subject.owner in records.owners or any(record in records.row_of for record in subject.records)
+        if found[0].subject != subject and (found[0].subject is not None or here):
+            raise RequesterError("key-reused", "this idempotency key was used for another request")
+        return found[0]
 
     def _check(self, store: Store, owner: str | None, ids: Sequence[str] | None, method: Method | None) -> None:
         """Refuse at the door what no step could carry out."""
@@ -163,7 +251,7 @@ class Desk:
         named = records.owned_by(owner) if owner is not None else tuple(ids or ())
         trained = artifacts.load_trained(store)
         deletion = prepare(trained, records, named)
-        certifying.settled(store, method or method_of(store, None), deletion).plan(deletion)
+        proving.settled(store, method or method_of(store, None), deletion).plan(deletion)
 
     def _work(self, store: Store, ids: Sequence[str] | None, progress: Progress | None) -> worker.Outcome:
         steps = ModelSteps(store, config.read(self.workspace.folder), progress)
@@ -226,6 +314,11 @@ def _class(name: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
+    _write_bytes(path, text.encode())
+
+
+def _write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, "utf-8")
+    partial.touch(0o600 if private else 0o666)
+    partial.write_bytes(data)
     partial.replace(path)

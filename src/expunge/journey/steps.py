@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from expunge.journey import artifacts, carry_out, casework, lineage, receipting, requests, revaluing, worker
+from expunge.journey import artifacts, carry_out, casework, lineage, proving, receipting, requests, revaluing, worker
 from expunge.journey.config import Config
 from expunge.journey.requests import Request
 from expunge.journey.worker import Record
@@ -18,16 +18,28 @@ from expunge.progress import Progress
 from expunge.records import DataTree, Records
 from expunge.training.curvature import Series
 from expunge.unlearning import (
+    AMUN,
+    SCRUB,
+    SSD,
+    BadTeacher,
+    BoundaryShrink,
     Certified,
     CertifiedHead,
     FineTune,
+    FisherForgetting,
+    GradientAscent,
+    Influence,
+    L1Sparse,
     Langevin,
     Method,
+    NegGradPlus,
     Newton,
     NoisyFineTuning,
     OutputPerturbation,
+    RandomLabels,
     Retrain,
     RewindAndDescend,
+    SalUn,
     Sharded,
 )
 
@@ -35,6 +47,18 @@ METHODS: Final[tuple[type, ...]] = (
     Retrain,
     Sharded,
     FineTune,
+    L1Sparse,
+    SalUn,
+    SCRUB,
+    NegGradPlus,
+    RandomLabels,
+    AMUN,
+    BoundaryShrink,
+    BadTeacher,
+    SSD,
+    Influence,
+    FisherForgetting,
+    GradientAscent,
     Certified,
     CertifiedHead,
     NoisyFineTuning,
@@ -42,6 +66,7 @@ METHODS: Final[tuple[type, ...]] = (
     Newton,
     RewindAndDescend,
     Langevin,
+    proving.Provable,
 )
 """Classes that a request may name as its method."""
 
@@ -66,7 +91,7 @@ class ModelSteps:
         """The new model, under a holder of the run's own; the workspace still stands on the old one."""
         records, tree = artifacts.read_records(self.store), artifacts.read_tree(self.store)
         places = {each.id: self._places(records, tree, each) for each in run}
-        done = carry_out.unlearn(self.store, _holder(run), self._ids(run), self._method(run), self.progress)
+        done = carry_out.unlearn(self.store, run[0], self._ids(run), self._method(run), self.progress)
         valued = revaluing.after_deletion(self.store, _holder(run), self.progress)
         everything = sorted({place for some in places.values() for place in some})
         return {
@@ -104,7 +129,7 @@ class ModelSteps:
         steps = {name: self._record(request, name) for name in ("screen", "unlearn", "audit")}
         holder = f"run/{request.run}"
         if "model" in objects.held(tx.connection, holder):
-            carry_out.switch(tx, holder)
+            carry_out.switch(tx, holder, steps["unlearn"].get("verification"))
             revaluing.switch(tx, holder)
         receipt = _receipt(request, steps, record, receipts.timestamp(tx.now))
         receipting.write_receipt(tx, request.id, receipt)
@@ -124,7 +149,7 @@ class ModelSteps:
         return sorted(tree.live[row] for row in records.rows(record_ids(records, request)))
 
     def _method(self, run: Sequence[Request]) -> Method:
-        return method_of(self.store, run[0].method)
+        return proving.completed(self.store, run[0], method_of(self.store, run[0].method))
 
 
 def method_of(store: Store, wished: Any) -> Method:
@@ -173,6 +198,7 @@ def _receipt(request: Request, steps: Mapping[str, Any], own: Record, completed:
         screening=receipts.Screening(steps["screen"]["verdict"], tuple(steps["screen"]["reasons"])),
         cost=receipting.cost(done, found["retraining"]),
         platform=done["platform"],
+        verification=proving.statement(done.get("verification")),
         assurance=receipts.Assurance(own["assurance"]["digest"], own["assurance"]["verdict"]),
         not_covered=receipting.NOT_COVERED,
         lineage=tuple(receipts.Derived(model, "known, untouched when this was signed") for model in own["derived"]),

@@ -46,9 +46,9 @@ class OrientedFilters:
     **Arguments:** `orientations`; `scales`: standard deviations of the envelopes in pixels; `grid`: cells a side.
     """
 
-    orientations: int = 8
+    orientations: int = 6
     scales: tuple[float, ...] = (1.2, 2.4)
-    grid: int = 7
+    grid: int = 6
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """`Features, Linear`; features are `[channels, height, width]`; raises `ProgrammerError("bad-shape")`."""
@@ -59,7 +59,7 @@ class OrientedFilters:
 
 def wavelets(orientations: int, scales: tuple[float, ...]) -> Float[Tensor, "filters 1 side side"]:
     """Gabor filters of unit norm and mean zero: for each scale and orientation an even one, then an odd one."""
-    side = 2 * math.ceil(1.75 * max(scales)) + 1
+    side = 2 * math.ceil(1.3 * max(scales)) + 1
     axis = torch.arange(side) - side // 2
     down, along = torch.meshgrid(axis, axis, indexing="ij")
     found = []

@@ -12,7 +12,7 @@ from expunge.records.records import Records
 from expunge.records.splits import TEST, TRAIN, draw_split
 from expunge.records.storage import from_bytes, to_bytes
 from expunge.records.table import table
-from expunge.records.tombstones import DataTree, DeletionProof
+from expunge.records.tombstones import DataTree, DeletionProof, subtree_root
 
 __all__ = [
     "TEST",
@@ -35,6 +35,7 @@ __all__ = [
     "npz",
     "prepare",
     "restore_targets",
+    "subtree_root",
     "table",
     "to_bytes",
 ]

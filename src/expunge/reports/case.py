@@ -35,7 +35,10 @@ def _view(number: int, view: CaseView) -> dict[str, Any]:
     case = read(view.now["case"])
     status = {name: Status(word) for name, word in view.now["status"].items()}
     picture = svg(case, {name: Standing(each, "") for name, each in status.items()}, f"#n{number}-")
-    nodes = [_node(number, view, node, status[node["id"]]) for node in _nodes(view.now)]
+    plain = to_plain(case)
+    doubts = list(plain.get("defeaters", {}).values())
+    bodies = [{"id": name, **body} for name, body in plain["nodes"].items()]
+    nodes = [_node(number, view, body, status[body["id"]], doubts) for body in bodies]
     return {
         "title": view.title,
         "name": case.name,
@@ -52,16 +55,13 @@ def _view(number: int, view: CaseView) -> dict[str, Any]:
     }
 
 
-def _nodes(plain: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [{"id": name, **body} for name, body in to_plain(read(plain["case"]))["nodes"].items()]
-
-
-def _node(number: int, view: CaseView, node: Mapping[str, Any], status: Status) -> dict[str, Any]:
+def _node(
+    number: int, view: CaseView, node: Mapping[str, Any], status: Status, doubts: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     before = view.before or {"status": {}, "evidence": {}}
     now, past = _evidence(view.now, node["id"]), _evidence(before, node["id"])
     was = before["status"].get(node["id"])
     moved = _figures(now, past)
-    doubts = to_plain(read(view.now["case"])).get("defeaters", {}).values()
     return {
         **node,
         "anchor": f"n{number}-{node['id']}",

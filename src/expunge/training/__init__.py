@@ -1,7 +1,7 @@
 """Recipes, the one deterministic trainer, sharded training, training logs, executors."""
 
 from expunge.training.checkpoints import Checkpoints, MemoryCheckpoints, Snapshot
-from expunge.training.courses import BatchStream, Course, Stage, courses, evaluations
+from expunge.training.courses import Batches, BatchStream, Course, Stage, courses, evaluations
 from expunge.training.executors import Executor, Processes, Serial
 from expunge.training.log import Cost, TrainingLog, training_log
 from expunge.training.model import Model, state_digest
@@ -30,6 +30,7 @@ __all__ = [
     "SNIP",
     "Adam",
     "BatchStream",
+    "Batches",
     "Checkpoints",
     "Constant",
     "Cosine",

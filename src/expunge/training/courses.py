@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Int
@@ -92,6 +93,14 @@ def shard_stages(shard: int, slices: int, places: Sequence[tuple[int, int]], epo
         )
         for last in range(slices)
     )
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """Which rows each step trains on."""
+
+    def __getitem__(self, step: int) -> Int[Tensor, " width"]:
+        """Rows of step `step`."""
 
 
 class BatchStream:

@@ -9,7 +9,7 @@ from expunge.errors import ProgrammerError
 from expunge.networks import State, state_of
 from expunge.randomness import derive
 from expunge.training.checkpoints import Snapshot
-from expunge.training.courses import BatchStream, Stage
+from expunge.training.courses import Batches, BatchStream, Stage
 from expunge.training.head import Head, fixed_features, head_of, solve_head, write_head
 from expunge.training.pruning.masks import Held
 from expunge.training.recipe import CrossEntropy, HeadSolver, Recipe
@@ -27,11 +27,16 @@ def run_stage(
     every: int | None = None,
     keep: Callable[[Snapshot], None] | None = None,
     stepped: Callable[[int], None] | None = None,
+    batches: Batches | None = None,
+    until: int | None = None,
 ) -> None:
     """Train `module` in place through `stage`, from `snapshot` where there is one.
 
     The optimiser starts afresh at each stage, so that a stage depends only on the weights it starts from. Randomness
     inside the network (dropout) is seeded at every step, so that a resumed run draws the same.
+
+    `batches` stand in for the stage's own stream, and no step from `until` on is run: verifiers replay a segment so,
+    and dishonest providers choose what they train on.
 
     **Raises:** `ProgrammerError("diverged")`.
     """
@@ -47,10 +52,11 @@ def run_stage(
         first = snapshot.step
     held = Held.of(module, sparse=recipe.pruning is not None)
     held.mask_optimiser(optimiser)
-    steps, stream = stage.steps(recipe.batch_size), BatchStream(stage, recipe.batch_size, seed)
+    steps = stage.steps(recipe.batch_size)
+    stream = BatchStream(stage, recipe.batch_size, seed) if batches is None else batches
     module.train()
     with torch.random.fork_rng(devices=[]):
-        for step in range(first, steps):
+        for step in range(first, steps if until is None else min(until, steps)):
             # Not torch.manual_seed: it writes a stack trace for every kind of GPU that is not there, at each call.
             torch.default_generator.manual_seed(derive(seed, f"{stage.name}/step/{step}"))
             rows = stream[step]

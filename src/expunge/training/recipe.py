@@ -130,19 +130,19 @@ class SquaredError:
 class L1:
     """A penalty gamma_t * |w|_1 on all parameters, added to the loss at step t (Jia et al., NeurIPS 2023, section 4).
 
-    **Arguments:** `gamma`; `course`: `"decreasing"` linearly to 0, which the paper prefers, `"constant"` or
+    **Arguments:** `gamma`; `trend`: `"decreasing"` linearly to 0, which the paper prefers, `"constant"` or
     `"increasing"`; `free`: share of the steps, at the end, that run without.
 
     **Raises:** `ProgrammerError("bad-hyperparameter")`.
     """
 
     gamma: float = 1e-3
-    course: Literal["decreasing", "constant", "increasing"] = "decreasing"
+    trend: Literal["decreasing", "constant", "increasing"] = "decreasing"
     free: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.course not in ("decreasing", "constant", "increasing"):
-            raise ProgrammerError("bad-hyperparameter", f"course is decreasing, constant or increasing: {self.course}")
+        if self.trend not in ("decreasing", "constant", "increasing"):
+            raise ProgrammerError("bad-hyperparameter", f"trend is decreasing, constant or increasing: {self.trend}")
         if not 0 <= self.gamma < math.inf or not 0 <= self.free < 1:
             raise ProgrammerError("bad-hyperparameter", f"gamma >= 0 and 0 <= free < 1: {self.gamma}, {self.free}")
 
@@ -151,9 +151,9 @@ class L1:
         last = steps * (1 - self.free)
         if step >= last:
             return 0.0
-        if self.course == "constant":
+        if self.trend == "constant":
             return self.gamma
-        return self.gamma * (1 - step / last if self.course == "decreasing" else step / last)
+        return self.gamma * (1 - step / last if self.trend == "decreasing" else step / last)
 
 
 @dataclass(frozen=True)

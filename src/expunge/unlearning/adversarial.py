@@ -7,9 +7,7 @@ from torch import Tensor, nn
 from expunge.unlearning.empirical import Part
 
 
-def second_choice(
-    logits: Float[Tensor, "records classes"], own: Int[Tensor, " records"]
-) -> Int[Tensor, " records"]:
+def second_choice(logits: Float[Tensor, "records classes"], own: Int[Tensor, " records"]) -> Int[Tensor, " records"]:
     """The likeliest class but the record's own."""
     return logits.detach().scatter(1, own[:, None], -torch.inf).argmax(1)
 

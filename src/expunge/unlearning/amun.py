@@ -54,7 +54,8 @@ class AMUN:
         return carry_out(self, deletion, self._states)
 
     def _work(self, ground: Ground) -> int:
-        return self.steps * len(ground.forgotten) + ground.evaluations(_both(ground.retained, ground.forgotten), self.epochs)
+        both = _both(ground.retained, ground.forgotten)
+        return self.steps * len(ground.forgotten) + ground.evaluations(both, self.epochs)
 
     def _states(self, ground: Ground) -> Iterator[State]:
         near, labels = nearest(ground.module(), ground.forgotten, self.radius, self.steps, ends_of(ground.retained))

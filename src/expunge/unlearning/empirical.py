@@ -185,9 +185,7 @@ def carry_out(method: Method, deletion: Deletion, states: States, *notes: str) -
     return released(method, deletion, found, Cost.since(started, spent), *notes, *words)
 
 
-def released(
-    method: Method, deletion: Deletion, states: list[State | None], cost: Cost, *notes: str
-) -> Unlearned:
+def released(method: Method, deletion: Deletion, states: list[State | None], cost: Cost, *notes: str) -> Unlearned:
     """The record of an empirical run: the new model, and only checkpoints that never saw a forgotten record."""
     before = deletion.trained.model
     clean = MemoryCheckpoints.reusing(deletion.trained.checkpoints, deletion.clean_stages)

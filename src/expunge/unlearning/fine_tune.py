@@ -1,10 +1,11 @@
 """Fine-tuning on the retained records: the empirical baseline."""
 
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 from expunge.errors import ProgrammerError
 from expunge.networks import State
-from expunge.training import L1, Constant, Cost, Course, Recipe, Stage, courses, run_courses
+from expunge.training import L1, Constant, Course, Recipe, Stage, courses, run_courses
 from expunge.unlearning.empirical import Ground, grounds, guarded, released
 from expunge.unlearning.method import ClaimKind, Deletion, Description, Forecast, Method, Unlearned
 
@@ -39,25 +40,57 @@ class FineTune:
 
     def plan(self, deletion: Deletion) -> Forecast:
         """`epochs` over the retained records of the constituents concerned."""
-        return tuning_forecast(deletion, self.epochs)
+        return tuning_forecast(self, deletion)
 
     def run(self, deletion: Deletion) -> Unlearned:
         """Fine-tune; raises what `run_courses` raises."""
-        return tuned(self, deletion, self.epochs, self.lr, None)
+        return tuned(self, deletion)
+
+    def tuning(self, recipe: Recipe) -> Recipe:
+        """What the constituents of a model trained by `recipe` are tuned by."""
+        return tuning_recipe(recipe, self.lr, None)
+
+    def course(self, final: Stage, seed: int, state: State) -> Course:
+        """The course of a constituent in `state` whose last stage of training was `final`."""
+        return tuning_course(final, seed, state, self.epochs)
 
 
-def tuning_forecast(deletion: Deletion, epochs: float) -> Forecast:
-    """`epochs` over the retained records of the constituents concerned."""
-    size = deletion.recipe.batch_size
-    work = sum(course.evaluations(size) for course in _courses(deletion, epochs) if course)
+@runtime_checkable
+class Tuning(Method, Protocol):
+    """A method that is training on, on the retained records, by a recipe of its own: so a verifier can replay it."""
+
+    def tuning(self, recipe: Recipe) -> Recipe:
+        """What the constituents of a model trained by `recipe` are tuned by."""
+
+    def course(self, final: Stage, seed: int, state: State) -> Course:
+        """The course of a constituent in `state` whose last stage of training was `final`."""
+
+
+def tuning_recipe(recipe: Recipe, lr: float | None, penalty: L1 | None) -> Recipe:
+    """The recipe without shards, at a constant rate."""
+    optimiser = recipe.stepwise
+    rate = optimiser.lr if lr is None else lr
+    return replace(recipe, optimiser=replace(optimiser, lr=rate), schedule=Constant(), sharding=None, penalty=penalty)
+
+
+def tuning_course(final: Stage, seed: int, state: State, epochs: float) -> Course:
+    """`epochs` over what the last stage of training saw."""
+    stage = Stage(f"fine-tune/{final.name}", final.rows, epochs)
+    return Course(stage.name, (stage,), seed, state)
+
+
+def tuning_forecast(method: Tuning, deletion: Deletion) -> Forecast:
+    """Its epochs over the retained records of the constituents concerned."""
+    size = method.tuning(deletion.recipe).batch_size
+    work = sum(course.evaluations(size) for course in _courses(method, deletion) if course)
     return Forecast(work, deletion.retraining_evaluations)
 
 
-def tuned(method: Method, deletion: Deletion, epochs: float, lr: float | None, penalty: L1 | None) -> Unlearned:
-    """Training on, on the retained records, with an L1 penalty or without; raises what `run_courses` raises."""
-    plan = _courses(deletion, epochs)
+def tuned(method: Tuning, deletion: Deletion) -> Unlearned:
+    """Training on, on the retained records; raises what `run_courses` raises."""
+    plan = _courses(method, deletion)
     result = run_courses(
-        _recipe(deletion, lr, penalty),
+        method.tuning(deletion.recipe),
         deletion.retained.train,
         [course for course in plan if course],
         executor=deletion.executor,
@@ -68,8 +101,7 @@ def tuned(method: Method, deletion: Deletion, epochs: float, lr: float | None, p
     before = deletion.trained.model.constituents
     states = [next(found) if course else state for course, state in zip(plan, before, strict=True)]
     states, words = _guarded(deletion, states)
-    cost = Cost(result.cost.seconds, result.cost.gradient_evaluations, result.cost.peak_memory)
-    return released(method, deletion, states, cost, *words)
+    return released(method, deletion, states, result.cost, *words)
 
 
 def _guarded(deletion: Deletion, states: list[State | None]) -> tuple[list[State | None], list[str]]:
@@ -83,26 +115,11 @@ def _guarded(deletion: Deletion, states: list[State | None]) -> tuple[list[State
     return found, words
 
 
-def _recipe(deletion: Deletion, lr: float | None, penalty: L1 | None) -> Recipe:
-    optimiser = deletion.recipe.stepwise
-    return replace(
-        deletion.recipe,
-        optimiser=replace(optimiser, lr=optimiser.lr if lr is None else lr),
-        schedule=Constant(),
-        sharding=None,
-        penalty=penalty,
-    )
-
-
-def _courses(deletion: Deletion, epochs: float) -> list[Course | None]:
+def _courses(method: Tuning, deletion: Deletion) -> list[Course | None]:
     """A course for each constituent that saw a forgotten record and still has records; None for the others."""
     finals = [course.stages[-1] for course in courses(deletion.recipe, deletion.retained.train)]
     pairs = zip(finals, deletion.trained.model.constituents, strict=True)
-    return [_course(deletion, final, state, epochs) for final, state in pairs]
-
-
-def _course(deletion: Deletion, final: Stage, state: State | None, epochs: float) -> Course | None:
-    if state is None or final.name in deletion.clean_stages:
-        return None
-    stage = Stage(f"fine-tune/{final.name}", final.rows, epochs)
-    return Course(stage.name, (stage,), deletion.seed, state)
+    return [
+        None if state is None or final.name in deletion.clean_stages else method.course(final, deletion.seed, state)
+        for final, state in pairs
+    ]

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from expunge.training import L1
+from expunge.networks import State
+from expunge.training import L1, Course, Recipe, Stage
 from expunge.unlearning.empirical import check_positive
-from expunge.unlearning.fine_tune import tuned, tuning_forecast
+from expunge.unlearning.fine_tune import tuned, tuning_course, tuning_forecast, tuning_recipe
 from expunge.unlearning.method import ClaimKind, Deletion, Description, Forecast, Unlearned
 
 
@@ -15,7 +16,7 @@ class L1Sparse:
 
     The penalty pulls every weight to zero, and only what the retained records hold on to comes back.
 
-    **Arguments:** `epochs` over the retained records; `lr`, `None` for the recipe's own; `gamma`, `course`, `free` as
+    **Arguments:** `epochs` over the retained records; `lr`, `None` for the recipe's own; `gamma`, `trend`, `free` as
     in `expunge.training.L1`.
 
     **Raises:** `ProgrammerError("bad-hyperparameter")`.
@@ -24,7 +25,7 @@ class L1Sparse:
     epochs: float = 5
     lr: float | None = None
     gamma: float = 3e-4
-    course: Literal["decreasing", "constant", "increasing"] = "decreasing"
+    trend: Literal["decreasing", "constant", "increasing"] = "decreasing"
     free: float = 0.0
 
     def __post_init__(self) -> None:
@@ -42,11 +43,19 @@ class L1Sparse:
 
     def plan(self, deletion: Deletion) -> Forecast:
         """`epochs` over the retained records of the constituents concerned."""
-        return tuning_forecast(deletion, self.epochs)
+        return tuning_forecast(self, deletion)
 
     def run(self, deletion: Deletion) -> Unlearned:
         """Fine-tune with the penalty; raises what `run_courses` raises."""
-        return tuned(self, deletion, self.epochs, self.lr, self._penalty())
+        return tuned(self, deletion)
+
+    def tuning(self, recipe: Recipe) -> Recipe:
+        """What the constituents of a model trained by `recipe` are tuned by."""
+        return tuning_recipe(recipe, self.lr, self._penalty())
+
+    def course(self, final: Stage, seed: int, state: State) -> Course:
+        """The course of a constituent in `state` whose last stage of training was `final`."""
+        return tuning_course(final, seed, state, self.epochs)
 
     def _penalty(self) -> L1:
-        return L1(self.gamma, self.course, self.free)
+        return L1(self.gamma, self.trend, self.free)

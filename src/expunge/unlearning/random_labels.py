@@ -85,4 +85,5 @@ def wrong_labels(ground: Ground, name: str) -> Int[Tensor, " records"]:
     if bool((allowed.sum(1) == 0).any()):
         raise ProgrammerError("method-unfit", "no other class is left to take wrong labels from")
     drawn = torch.multinomial(allowed, 1, generator=torch_generator(ground.seed, f"{name}/{ground.name}"))
-    return left[drawn[:, 0]]
+    found: Tensor = left[drawn[:, 0]]
+    return found

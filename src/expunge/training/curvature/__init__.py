@@ -2,6 +2,7 @@
 
 from expunge.training.curvature.conjugate_gradient import Solution, conjugate_gradient
 from expunge.training.curvature.curvature import Curvature, CurvatureKind
+from expunge.training.curvature.diagonal import Diagonal, squared_gradients, true_fisher
 from expunge.training.curvature.series import PUBLIC_DEFAULTS, Series, neumann
 from expunge.training.curvature.spectrum import Extremes, extreme_eigenvalues
 
@@ -9,10 +10,13 @@ __all__ = [
     "PUBLIC_DEFAULTS",
     "Curvature",
     "CurvatureKind",
+    "Diagonal",
     "Extremes",
     "Series",
     "Solution",
     "conjugate_gradient",
     "extreme_eigenvalues",
     "neumann",
+    "squared_gradients",
+    "true_fisher",
 ]

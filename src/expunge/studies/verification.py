@@ -1,0 +1,188 @@
+"""Study `verification`: the literature's verifiers, what they let pass, and one that holds (Zhang et al., 2024)."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from expunge.errors import OperatorError
+from expunge.randomness import numpy_generator
+from expunge.reports.study import StudyFigure
+from expunge.studies.claims import StudyClaim, mean_claim, share_claim
+from expunge.studies.frame import Row, Setting
+from expunge.studies.verification_cells import ALPHA, QUERIES, forging, literature
+from expunge.studies.verification_committed import attacks, committed, curve, methods, platform, storage
+from expunge.studies.verification_figures import verification_figures
+from expunge.verification import BackdoorTest
+
+RETRAINING = ("retrain-nearest", "retrain-random")
+CONTROL = "control: same class"
+SMALL_FAKE = "fake-small-segment"
+SIMULATED = 2000
+
+
+@dataclass(frozen=True)
+class VerificationStudy:
+    """Each verifier against each provider: who passes, false alarms, work, and what is left of D_f."""
+
+    name: str = "verification"
+
+    def cells(self, setting: Setting) -> Sequence[str]:
+        """Two for each seed, one for each attack on the committed schedule, and one each for what stands once.
+
+        **Raises:** `OperatorError("bad-data")` for regression: triggers and substitutes want classes.
+        """
+        if setting.records.classes < 2:
+            raise OperatorError("bad-data", "the study needs classes, and these targets are numbers")
+        seeds = [f"{kind}.seed-{seed}" for seed in setting.seeds for kind in ("literature", "forging")]
+        against = [f"committed.{name}" for name in ("honest", *attacks(setting.scale), SMALL_FAKE)]
+        return [*seeds, *against, "curve", "platform", "methods", "storage"]
+
+    def run(self, setting: Setting, cell: str) -> list[Row]:
+        """Measure one cell."""
+        kind, _, rest = cell.partition(".")
+        records, first = setting.records, setting.seeds[0]
+        if kind in ("literature", "forging"):
+            found = literature if kind == "literature" else forging
+            return found(records, setting.scale, int(rest.removeprefix("seed-")))
+        if kind == "committed":
+            return committed(records, setting.scale, first, rest)
+        if kind == "platform":
+            return platform(records, setting.scale, first)
+        once: dict[str, Callable[..., list[Row]]] = {"curve": curve, "methods": methods, "storage": storage}
+        return once[kind](records, first)
+
+    def claims(self, setting: Setting, rows: Sequence[Row]) -> list[StudyClaim]:
+        """The marks of the study."""
+        del setting
+        parts = (_backdoor(rows), _retraining(rows), _forging(rows), _committed(rows), _elsewhere(rows))
+        return [claim for part in parts for claim in part]
+
+    def figures(self, setting: Setting, rows: Sequence[Row]) -> list[StudyFigure]:
+        """Errors, tolerance, detection against work, exposure."""
+        del setting
+        return verification_figures(rows)
+
+
+def _of(rows: Sequence[Row], part: str, **wanted: object) -> list[Row]:
+    return [row for row in rows if row["part"] == part and all(row.get(key) == value for key, value in wanted.items())]
+
+
+def _backdoor(rows: Sequence[Row]) -> Iterator[StudyClaim]:
+    """Power and false alarms over simulated owners, who query the models of this study, against the binomials."""
+    original, honest = (_of(rows, "literature", provider=name) for name in ("original", "honest"))
+    marks: dict[str, tuple[list[Row], str, Callable[[float], bool]]] = {
+        "power": (original, ">= 0.99", lambda share: share >= 0.99),
+        "alpha": (honest, "<= 0.01", lambda share: share <= 0.01),
+    }
+    for name, (own, target, holds) in marks.items():
+        tested = [each for row in own for each in row["tests"]]
+        if not tested:
+            yield StudyClaim(f"backdoor.{name}", None, None, target, None, "no trigger was learned: p is not above q")
+            continue
+        caught, expected = simulated(tested)
+        yield share_claim(f"backdoor.{name}", caught, target, holds)
+        spread = max((expected * (1 - expected) / len(caught)) ** 0.5, 1 / len(caught))
+        error = abs(float(np.mean(caught)) - expected) / spread
+        yield StudyClaim(f"backdoor.{name}_against_binomial", error, None, "<= 3", error <= 3)
+    yield _owners("backdoor.honest_passes", honest, ">= 0.95", lambda share: share >= 0.95)
+    yield _owners("backdoor.no_deletion_passes", original, "<= 0.01", lambda share: share <= 0.01)
+
+
+def simulated(tested: Sequence[Sequence[float]]) -> tuple[list[bool], float]:
+    """Whether each of `SIMULATED` owners calls the model a lie, and how often they would by the binomials.
+
+    **Arguments:** `tested`: p, q, hits and queries of real owners. A simulated owner is one of them at random, with the
+    test of these p and q, and asks `QUERIES` of the queries again, each drawn anew.
+    """
+    generator = numpy_generator(0, "study/verification/simulated-owners")
+    caught, expected = [], []
+    for which in generator.integers(len(tested), size=SIMULATED).tolist():
+        p, q, hits, asked = tested[which]
+        test = BackdoorTest(p, q, QUERIES, ALPHA)
+        caught.append(not test.deleted(int((generator.integers(asked, size=QUERIES) < hits).sum())))
+        expected.append(float(binom_above(test.threshold, QUERIES, hits / asked)))
+    return caught, float(np.mean(expected))
+
+
+def binom_above(most: int, queries: int, rate: float) -> float:
+    """P(Bin(queries, rate) > most), term by term: the oracle beside the test's own."""
+    return 1 - sum(math.comb(queries, k) * rate**k * (1 - rate) ** (queries - k) for k in range(most + 1))
+
+
+def _owners(name: str, rows: Sequence[Row], target: str, holds: Callable[[float], bool]) -> StudyClaim:
+    """Share of owners whose test reads the model as deleted."""
+    passed = [number < row["backdoor_passed"] for row in rows for number in range(row["backdoor_owners"])]
+    return share_claim(name, passed, target, holds)
+
+
+def _retraining(rows: Sequence[Row]) -> Iterator[StudyClaim]:
+    found = [row for row in _of(rows, "literature") if row["provider"] in RETRAINING]
+    yield _owners("retraining_attack.backdoor_pass", found, ">= 0.95", lambda share: share >= 0.95)
+    whole = [row["replay_pass_bytes"] == 1 and not row["batches_with_forgotten"] for row in found]
+    yield share_claim("retraining_attack.replay_pass", whole, ">= 0.95", lambda share: share >= 0.95)
+    for name in RETRAINING:
+        short = name.removeprefix("retrain-")
+        yield mean_claim(f"retraining_attack.test_gap.{short}", _gaps(rows, name, "honest", "accuracy_test"))
+        kept = _gaps(rows, name, CONTROL, "accuracy_forgotten")
+        yield mean_claim(f"retraining_attack.kept_against_control.{short}", kept)
+    # Both attacks of a seed stand against one honest run: a seed is one repetition.
+    each = zip(*(_gaps(rows, name, "honest", "accuracy_test") for name in RETRAINING), strict=True)
+    yield mean_claim("retraining_attack.test_gap", [float(np.mean(pair)) for pair in each])
+
+
+def _gaps(rows: Sequence[Row], name: str, other: str, key: str) -> list[float]:
+    """Points of 100 by which `name` is above `other`, seed by seed."""
+    pairs = zip(_of(rows, "literature", provider=name), _of(rows, "literature", provider=other), strict=True)
+    return [100 * (ours[key] - theirs[key]) for ours, theirs in pairs]
+
+
+def _forging(rows: Sequence[Row]) -> Iterator[StudyClaim]:
+    forged = _of(rows, "forging", proof="nearest")
+    passes = [row["pass_literature"] == 1 for row in forged]
+    yield share_claim("forging.replay_pass_at_tolerance", passes, ">= 0.95", lambda share: share >= 0.95)
+    yield mean_claim(
+        "forging.steps_passing_calibrated_tolerance",
+        [row["pass_calibrated"] for row in forged],
+        "<= 0.2",
+        lambda value: value <= 0.2,
+    )
+    for name, control, most in (("random", "uniform", 1.0), ("unrelated", "unrelated", 0.3)):
+        others = _of(rows, "forging", proof=control)
+        ratios = [ours["error_median"] / theirs["error_median"] for ours, theirs in zip(forged, others, strict=True)]
+        target = f"< {most:g}"
+        yield mean_claim(f"forging.error_ratio_to_{name}", ratios, target, lambda v, most=most: v < most)  # type: ignore[misc]
+    caught = _of(rows, "literature", provider="forge")
+    yield _owners("forging.backdoor_pass", caught, "<= 0.05", lambda share: share <= 0.05)
+
+
+def _committed(rows: Sequence[Row]) -> Iterator[StudyClaim]:
+    for row in _of(rows, "committed"):
+        outcomes = [number < row["found"] for number in range(row["trials"])]
+        name = row["provider"]
+        if name == "honest":
+            yield StudyClaim("committed.false_alarms", float(row["found"]), None, "0", row["found"] == 0)
+            share = row["work_share_max"]
+            yield StudyClaim("committed.work_share", share, None, "<= 0.1", share <= 0.1)
+        elif name == SMALL_FAKE:
+            yield share_claim(f"committed.detects.{name}", outcomes)
+        else:
+            yield share_claim(f"committed.detects.{name}", outcomes, "1", lambda value: value == 1)
+    points = _of(rows, "curve")
+    error = max(abs(row["measured"] - row["exact"]) for row in points)
+    yield StudyClaim("committed.curve_error", error, None, "<= 0.06", error <= 0.06)
+    above = max(0.0, *(round(row["formula"] - row["exact"], 9) for row in points))
+    yield StudyClaim("committed.formula_above_exact", above, None, "<= 0", above <= 0)
+
+
+def _elsewhere(rows: Sequence[Row]) -> Iterator[StudyClaim]:
+    found = _of(rows, "platform")
+    yield StudyClaim("platform.calibrated_tolerance", found[0]["tolerance"])
+    honest = [number < row["passed"] for row in found if row["provider"] == "honest" for number in range(row["trials"])]
+    attacked = [n < row["passed"] for row in found if row["provider"] != "honest" for n in range(row["trials"])]
+    yield share_claim("platform.honest_pass", honest, "1", lambda share: share == 1)
+    yield share_claim("platform.attacks_pass", attacked, "0", lambda share: share == 0)
+    kinds = _of(rows, "methods")
+    yield share_claim("methods.proven", [row["proven"] for row in kinds], "1", lambda share: share == 1)
+    yield share_claim("methods.old_model_found", [row["old_model_found"] for row in kinds], "1", lambda s: s == 1)

@@ -1,0 +1,161 @@
+"""Every dishonest provider: passes what the literature checks, as published; never the committed schedule."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "verification"))
+
+from verified_scenes import RECIPE, Scene, scene
+
+from expunge.adversaries.providers import (
+    DishonestProvider,
+    FakeSegments,
+    Forge,
+    Grind,
+    KeepOriginal,
+    ReplayOldProof,
+    RetrainNearest,
+    RetrainRandom,
+    RetrainSameClass,
+    SwapAfterAudit,
+)
+from expunge.adversaries.providers.neighbours import substitutes
+from expunge.records import Records
+from expunge.training import SGD
+from expunge.verification import BYTES, Replayer, Reproducing, SpotCheck, Tolerance
+
+ATTACKS = (
+    RetrainNearest(),
+    RetrainRandom(candidates=3),
+    RetrainSameClass(),
+    Forge(),
+    KeepOriginal(),
+    Grind(schedules=20),
+    FakeSegments(),
+    SwapAfterAudit(),
+    ReplayOldProof(),
+)
+
+
+@pytest.fixture(scope="module")
+def place(few: Records) -> Scene:
+    kept = sorted(set(few.owners))[:20]
+    small = few.select([row for row, owner in enumerate(few.owners) if owner in kept])
+    return scene(small, [small.train.owners[0], small.train.owners[40]])
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.describe().name)
+def test_the_committed_schedule_finds_every_attack(place: Scene, attack: DishonestProvider) -> None:
+    earlier = place.prove("n0")
+    retained = place.retained(earlier)
+    for number in range(3):
+        nonce = f"n{number + 1}"
+        handed = attack.run(place.case(place.commit(), nonce, earlier))
+        given = handed.submission(place.case(place.commit(), nonce, earlier))
+        verdict = SpotCheck(seed=number).verify(given, retained, nonce, deployed=handed.deployed.file)
+        assert not verdict.holds
+        assert verdict.work <= 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.describe().name)
+def test_a_hundred_trials_of_a_hundred(place: Scene, attack: DishonestProvider) -> None:
+    earlier = place.prove("n0")
+    retained, commitment = place.retained(earlier), place.commit()
+    for number in range(100):
+        nonce = f"n{number + 1}"
+        case = place.case(commitment, nonce, earlier)
+        handed = attack.run(case)
+        given = handed.submission(case)
+        assert not SpotCheck(seed=number).verify(given, retained, nonce, deployed=handed.deployed.file).holds
+
+
+@pytest.mark.parametrize("attack", [RetrainNearest(), RetrainRandom(candidates=3), RetrainNearest("gradients")])
+def test_the_retraining_attack_is_a_valid_proof(place: Scene, attack: DishonestProvider) -> None:
+    case = place.free_case()
+    handed = attack.run(case)
+    verdict = Reproducing(BYTES).verify(handed.proof, place.records, place.forget)
+    assert verdict.passes
+    assert verdict.meetings == 0
+    assert handed.proof.steps == case.steps, "the same budget as honest retraining"
+
+
+def test_forging_passes_at_the_literatures_tolerance_and_not_at_a_calibrated_one(place: Scene) -> None:
+    case = place.free_case()
+    middles = []
+    for kind in ("nearest", "same-class", "unrelated"):
+        proof = Forge(substitution=kind).run(case).proof  # type: ignore[arg-type]
+        assert Reproducing().verify(proof, place.records, place.forget).passes
+        verdict = Reproducing(Tolerance(1e-5, "test")).verify(proof, place.records, place.forget)
+        assert not verdict.passes
+        assert verdict.meetings == 0
+        middles.append(float(torch.tensor([each.error for each in verdict.replayed if each.error > 1e-6]).median()))
+    assert middles == sorted(middles)
+
+
+def test_a_forged_step_errs_in_proportion_to_the_learning_rate(small_case: Scene) -> None:
+    """At the same checkpoint, plain SGD, and original checkpoints published: error = rate x gradient difference."""
+    case = small_case.free_case()
+    forged = Forge(publish="original").run(case).proof
+    part, (track,) = case.retained, forged.tracks
+    errors = []
+    for rate in (0.01, 0.05):
+        recipe = replace(forged.recipe, optimiser=replace(SGD(), lr=rate, momentum=0.0, weight_decay=0.0))
+        start = track.snapshots[3]
+        one = Replayer(part).run(recipe, track, start, 4, track.batches)
+        original = case.original.tracks[0]
+        other = Replayer(case.records).run(recipe, original, original.snapshots[3], 4, original.batches)
+        errors.append(sum(float((one.state[n] - other.state[n]).square().sum()) for n in one.state) ** 0.5)
+    assert errors[0] > 0
+    assert errors[1] / errors[0] == pytest.approx(5, rel=0.2)
+
+
+@pytest.fixture(scope="module")
+def small_case(few: Records) -> Scene:
+    owners = sorted(set(few.train.owners))
+    recipe = replace(RECIPE, optimiser=SGD(lr=0.05, momentum=0.0, weight_decay=0.0), epochs=2)
+    return scene(few, owners[:6], recipe)
+
+
+def test_the_best_of_many_candidates_is_nearer_than_one(place: Scene) -> None:
+    from expunge.adversaries.providers.retraining import _Mimicked
+
+    case = place.free_case()
+    module = case.module()
+    chooser = _Mimicked(case, module, 20, 0)
+    for step in range(20):
+        rows = chooser[step]
+        assert int(rows.min()) >= 0
+    first, best = (sum(gain[side] for gain in chooser.gains) for side in (0, 1))
+    assert best < 0.97 * first
+
+
+def test_substitutes_against_a_naive_search(place: Scene) -> None:
+    case = place.free_case()
+    table = substitutes(case)
+    for row, record in enumerate(case.records.ids):
+        if record not in case.forget:
+            assert case.retained.ids[int(table[row])] == record
+            continue
+        one = case.records.features[row].flatten()
+        scores = [
+            float(torch.cosine_similarity(one, other.flatten(), 0)) if goal == case.records.targets[row] else -2.0
+            for other, goal in zip(case.retained.features, case.retained.targets, strict=True)
+        ]
+        assert scores[int(table[row])] == pytest.approx(max(scores), abs=1e-6)
+
+
+def test_fakes_of_ordinary_size_are_found_as_the_formula_says_at_least(place: Scene) -> None:
+    """The curve: a quarter of the segments faked, ten replayed: 1 - 0.75^10 = 0.94."""
+    earlier = place.prove("n0")
+    retained, commitment = place.retained(earlier), place.commit()
+    found = 0
+    for number in range(6):
+        case = place.case(commitment, f"n{number}", earlier)
+        handed = FakeSegments(count=25, how="train", seed=number).run(case)
+        found += not SpotCheck(seed=number).verify(handed.submission(case), retained, f"n{number}").holds
+    assert found >= 4

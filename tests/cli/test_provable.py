@@ -1,0 +1,128 @@
+"""A provable deletion as people type it: commit, challenge, verify in a process of its own; and what each refuses."""
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from expunge.cli.main import main
+
+
+def run(*words: str) -> tuple[int, dict]:
+    """Exit status and the one JSON document."""
+    caught = io.StringIO()
+    with contextlib.redirect_stdout(caught):
+        status = main([*words, "--json"])
+    return status, json.loads(caught.getvalue())
+
+
+class Proved:
+    """A workspace with one provable deletion that was carried out."""
+
+    def __init__(self, folder: Path, *more: str) -> None:
+        self.ws, self.retained = str(folder / "ws"), str(folder / "retained.bin")
+        assert main(["init", self.ws, "--epochs", "3", "--shards", "2"]) == 0
+        config = folder / "ws" / "expunge.toml"
+        config.write_text(config.read_text().replace("shadow_models = 64", "shadow_models = 8"))
+        assert main(["-w", self.ws, "train"]) == 0
+        status, self.filed = run("-w", self.ws, "forget", "--owner", "owner-007", "--provable", "--every", "2", *more)
+        assert status == 0
+        self.request = self.filed["request"]
+        self.early = run("-w", self.ws, "requests", "show", self.request)[1]["state"]
+        words = ("-w", self.ws, "challenge", self.request, "--nonce", "n-1", "--retained", self.retained)
+        status, self.done = run(*words)
+        assert status == 0
+
+    def verify(self, *more: str) -> tuple[int, dict]:
+        return run("verify", self.done["bundle"], "--records", self.retained, "--replay", *more)
+
+
+@pytest.fixture(scope="module")
+def proved(tmp_path_factory: pytest.TempPathFactory) -> Proved:
+    return Proved(tmp_path_factory.mktemp("provable"))
+
+
+def test_nothing_is_trained_before_the_nonce(proved: Proved) -> None:
+    assert proved.early == "verified"
+    assert proved.filed["nonce"] is None
+    assert len(proved.filed["commitment"]) == 64
+    assert proved.done["state"] == "closed"
+    assert proved.done["method"] == "provable"
+
+
+def test_a_process_of_its_own_verifies_with_what_it_was_granted(proved: Proved, tmp_path: Path) -> None:
+    granted = tmp_path / "granted"
+    granted.mkdir()
+    names = {"r.bundle.json": proved.done["bundle"], "p": proved.done["proof"], "k": proved.retained}
+    names |= {"c.json": proved.filed["commitment_file"], "m": proved.done["model_file"]}
+    for name, source in names.items():
+        (granted / name).write_bytes(Path(source).read_bytes())
+    words = "verify r.bundle.json --records k --proof p --model m --replay --nonce n-1 --commitment c.json --json"
+    command = [sys.executable, "-m", "expunge", *words.split(), "--owner", "owner-007"]
+    found = subprocess.run(command, cwd=granted, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout + found.stderr
+    report = json.loads(found.stdout)
+    assert report["holds"]
+    assert report["replay"]["work_share"] <= 0.1
+    assert report["replay"]["tolerance"]["value"] == 0
+    assert report["replay"]["degraded"] == []
+
+
+def test_the_receipt_states_the_commitment_and_claims_no_replay(proved: Proved) -> None:
+    report = run("verify", proved.done["bundle"])[1]
+    assert report["holds"]
+    shown = run("-w", proved.ws, "requests", "show", proved.request)[1]
+    assert shown["steps"]["unlearn"]["parameters"]["nonce"] == "n-1"
+    assert shown["steps"]["unlearn"]["parameters"]["commitment"] == proved.filed["commitment"]
+
+
+def test_a_wrong_nonce_model_or_file_is_named(proved: Proved, tmp_path: Path) -> None:
+    status, report = proved.verify("--nonce", "other")
+    assert status == 50
+    assert [check["name"] for check in report["replay"]["checks"] if check["holds"] is False] == ["draw"]
+    commitment = tmp_path / "other.json"
+    commitment.write_text("{}")
+    status, report = proved.verify("--commitment", str(commitment))
+    assert status == 50
+    assert "commitment kept" in report["replay"]["checks"][0]["message"]
+    broken = tmp_path / "broken.proof"
+    data = bytearray(Path(proved.done["proof"]).read_bytes())
+    data[-1000] ^= 1
+    broken.write_bytes(data)
+    status, report = proved.verify("--proof", str(broken))
+    assert status == 40
+    assert report["error"]["code"] == "bad-proof"
+    assert proved.verify("--proof", str(tmp_path / "none"))[1]["error"]["code"] == "no-such-file"
+
+
+def test_one_commitment_takes_one_nonce(proved: Proved) -> None:
+    status, report = run("-w", proved.ws, "challenge", proved.request, "--nonce", "n-2")
+    assert (status, report["error"]["code"]) == (20, "nonce-used")
+    again = run("-w", proved.ws, "challenge", proved.request, "--nonce", "n-1")[1]
+    assert again["model"] == proved.done["model"]
+
+
+def test_replay_and_records_belong_together(proved: Proved) -> None:
+    assert run("verify", proved.done["bundle"], "--replay")[1]["error"]["code"] == "bad-arguments"
+
+
+def test_the_next_deletion_makes_the_commitment_stale_and_erases_the_proof(tmp_path: Path) -> None:
+    own = Proved(tmp_path, "--method", "fine-tune")
+    assert any("model as it stood before" in note for note in own.done["degraded"])
+    status, report = own.verify("--nonce", "n-1")
+    assert status == 0, report
+    waiting = run("-w", own.ws, "forget", "--owner", "owner-010", "--provable")[1]
+    assert run("-w", own.ws, "challenge", waiting["request"], "--nonce", " ")[1]["error"]["code"] == "nonce-missing"
+    plain = run("-w", own.ws, "forget", "--owner", "owner-011")[1]
+    assert not Path(own.done["proof"]).exists()
+    assert run("verify", plain["bundle"], "--records", own.retained, "--replay")[1]["error"]["code"] == "bad-arguments"
+    words = ("-w", own.ws, "challenge", waiting["request"], "--nonce", "n-3")
+    assert run(*words)[1]["error"]["code"] == "commitment-stale"
+    assert run(*words)[1]["error"]["code"] == "nonce-used", "it was known before the commitment that stands now"
+    assert run(*words[:-1], "n-4")[1]["state"] == "closed"
+    assert run("-w", own.ws, "fsck")[0] == 0
+    assert run("-w", own.ws, "challenge", plain["request"], "--nonce", "n")[1]["error"]["code"] == "illegal-move"

@@ -1,0 +1,64 @@
+"""A small provable deletion, and what a dishonest provider would have in its place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from expunge.adversaries.providers import Case
+from expunge.networks import MLP
+from expunge.records import DataTree, Records, commitments
+from expunge.training import SGD, Recipe, Trained, courses, train
+from expunge.unlearning import Deletion, Method, Retrain, prepare
+from expunge.verification import Commitment, Proof, Proven, Retained, commit, prove, prove_courses
+from expunge.verification.schedule import drawn, schedule_seed
+
+RECIPE = Recipe(network=MLP((16,)), optimiser=SGD(lr=0.1), epochs=7, batch_size=16)
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    records: Records
+    trained: Trained
+    original: Proof | None
+    forget: frozenset[str]
+    salts: tuple[bytes, ...]
+
+    @property
+    def tree(self) -> DataTree:
+        return DataTree(commitments(self.records, self.salts))
+
+    @property
+    def deletion(self) -> Deletion:
+        return prepare(self.trained, self.records, self.forget)
+
+    def commit(self, method: Method | None = None, share: bytes = b"", every: int | None = None) -> Commitment:
+        return commit(method or Retrain(), self.deletion, self.tree, share=share, every=every)
+
+    def prove(self, nonce: str, method: Method | None = None, share: bytes = b"") -> Proven:
+        return prove(method or Retrain(), self.deletion, self.commit(method, share), nonce, share)
+
+    def retained(self, proven: Proven) -> Retained:
+        return Retained.after(self.records, self.salts, proven.unlearned.records)
+
+    def case(self, commitment: Commitment, nonce: str, earlier: Proven | None = None) -> Case:
+        assert self.original is not None
+        recipe = replace(self.trained.model.recipe, seed=schedule_seed(drawn(commitment.root, nonce)))
+        gone = self.forget & set(self.records.train.ids)
+        old = None if earlier is None else earlier.submission
+        model = self.trained.model
+        return Case(self.records.train, gone, recipe, self.original, model, commitment.every, commitment, nonce, old)
+
+    def free_case(self) -> Case:
+        """What meets the literature's verifiers: one checkpoint a step, and a seed of the provider's own."""
+        assert self.original is not None
+        gone = self.forget & set(self.records.train.ids)
+        return Case(self.records.train, gone, replace(RECIPE, seed=1), self.original, self.trained.model)
+
+
+def scene(records: Records, owners: Sequence[str], recipe: Recipe = RECIPE) -> Scene:
+    trained = train(recipe, records)
+    forget = frozenset(name for owner in owners for name in records.owned_by(owner))
+    salts = tuple(bytes([number % 256]) * 32 for number in range(len(records)))
+    original = None
+    if recipe.sharding is None:
+        original, _, _ = prove_courses(recipe, records.train, courses(recipe, records.train), every=1, batches=True)
+    return Scene(records, trained, original, forget, salts)
