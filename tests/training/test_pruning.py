@@ -182,8 +182,6 @@ def test_snip_has_the_weight_factor(few: Records):
             weight[place] = value * (1 - step)
         slope = abs(float(loss().detach()) - base) / step
         assert slope == pytest.approx(float(scores["3.weight"][place]), rel=1e-2, abs=1e-7)
-            float(scores["3.weight"][place]), rel=1e-2, abs=1e-7
-        )
         with torch.no_grad():
             weight[place] = value
     slopes = torch.autograd.grad(loss(), [weight])[0].abs()
