@@ -50,7 +50,7 @@ METHODS = [
     BadTeacher(lr=3e-3, bad=0.1),
     BoundaryShrink(),
     AMUN(),
-    SSD(alpha=4.0, lam=4.0),
+    SSD(alpha=8.0, lam=7.0),
     Influence(records=100),
     Influence(solver="woodbury", rank=40, scale=0.2, damping=0.1),
     FisherForgetting(),
