@@ -13,6 +13,7 @@ from expunge.auditing.reading import Curve, Finding, Reading
 from expunge.auditing.relearning import RelearningTime
 from expunge.auditing.rmia import RMIA
 from expunge.auditing.shadows import Shadows, shadows
+from expunge.auditing.tuning import Quality, Trial, Tuned, candidates, tune
 from expunge.auditing.u_lira import ULiRA
 
 __all__ = [
@@ -34,14 +35,19 @@ __all__ = [
     "LiRA",
     "Marked",
     "PoisonScore",
+    "Quality",
     "Reading",
     "RelearningTime",
     "Shadows",
     "Subject",
+    "Trial",
+    "Tuned",
     "ULiRA",
     "audit",
+    "candidates",
     "epsilon_lower_bound",
     "play",
     "retrain_references",
     "shadows",
+    "tune",
 ]

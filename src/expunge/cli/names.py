@@ -109,10 +109,18 @@ def studies() -> "dict[str, Study]":
     from expunge.studies.assurance import AssuranceStudy
     from expunge.studies.certified import CertifiedStudy
     from expunge.studies.sharding import ShardingStudy
+    from expunge.studies.sparsity import SparsityStudy
     from expunge.studies.valuation import ValuationStudy
     from expunge.studies.verification import VerificationStudy
 
-    studies = (AssuranceStudy(), CertifiedStudy(), ShardingStudy(), ValuationStudy(), VerificationStudy())
+    studies = (
+        AssuranceStudy(),
+        CertifiedStudy(),
+        ShardingStudy(),
+        SparsityStudy(),
+        ValuationStudy(),
+        VerificationStudy(),
+    )
     return {study.name: study for study in studies}
 
 
