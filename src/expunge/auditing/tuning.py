@@ -162,7 +162,7 @@ class _Parts:
     def quality(self, model: Model, unseen: bool = False) -> Quality:
         """Of `model`; with `unseen`, half of the validation records stand in for the forgotten ones."""
         order = numpy_generator(self.seed, "tuning/validation").permutation(len(self.validation))
-        first, second = (self.validation.select(sorted(half)) for half in np.array_split(order, 2))
+        first, second = (self.validation.select(sorted(half.tolist())) for half in np.array_split(order, 2))
         asked = outputs(model, second if unseen else self.forgotten)
         kept, held = outputs(model, self.retained), outputs(model, first)
         count = min(len(kept.own), len(held.own), SEEN)

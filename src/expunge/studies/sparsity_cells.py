@@ -74,7 +74,9 @@ class Ground:
         """Of the data that the study was given; the same for every seed."""
         chosen = shrunk(records) if scale == "small" else records
         rows = [row for row, part in enumerate(chosen.split) if part == "train"]
-        held = set(numpy_generator(0, "study/sparsity/validation").permutation(rows)[: max(20, len(rows) // 10)])
+        held = set(
+            numpy_generator(0, "study/sparsity/validation").permutation(rows)[: max(20, len(rows) // 10)].tolist()
+        )
         image = len(chosen.shape) == 3 and min(chosen.shape[1:]) >= 8
         recipe = Recipe(
             network=CNN() if image else MLP((64,)), optimiser=SGD(lr=0.05, weight_decay=5e-4), epochs=15, batch_size=64

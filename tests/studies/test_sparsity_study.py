@@ -1,0 +1,110 @@
+"""The whole study on the ten digits, with few methods, and its arithmetic against the published table."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from expunge.errors import OperatorError
+from expunge.records import Records
+from expunge.studies import Setting, run_study
+from expunge.studies.sparsity import SparsityStudy
+from expunge.studies.sparsity_cells import Ground, at_random, auc, gap, memorised, one_class, one_owner, stamped
+from expunge.unlearning import SSD, FineTune, L1Sparse
+
+NAMED = {
+    "ft.class.ua",
+    "l1.class.ua",
+    "l1.class.ta_loss",
+    "l1.class.mia",
+    "l1.gain_over_ft",
+    "prune99.ft.ua_gain",
+    "backdoor.l1.asr",
+    "backdoor.original.asr",
+    "best.random.gap",
+    "noise_floor.random.gap",
+    "best.rte_share",
+}
+COLUMNS = {"scenario", "method", "sparsity", "seed", "ua", "mia", "ra", "ta", "rte", "gap", "exposure"}
+
+
+def test_the_average_gap_of_the_published_table() -> None:
+    """Figures of Jia et al., class-wise, dense: fine-tuning 25.78, gradient ascent 7.12."""
+    retrain = {"ua": 100.0, "mia": 100.0, "ra": 100.0, "ta": 94.83}
+    assert gap({"ua": 22.53, "mia": 75.0, "ra": 99.87, "ta": 94.31}, retrain) == pytest.approx(25.78, abs=0.01)
+    assert gap({"ua": 87.82, "mia": 95.96, "ra": 97.98, "ta": 91.42}, retrain) == pytest.approx(5.41, abs=0.01)
+
+
+def test_scenarios_are_what_they_are_called(records: Records) -> None:
+    ground = Ground.of(records, "small")
+    assert not set(ground.validation.ids) & set(ground.records.ids)
+    left = ground.records.without(one_class(ground.records, 0)).train
+    assert len(set(left.targets.tolist())) == 9
+    assert len(at_random(0.1)(ground.records, 0)) == round(0.1 * len(ground.records.train))
+    owner = one_owner(ground.records, 0)
+    names = dict(zip(records.ids, records.owners, strict=True))
+    assert len({names[one] for one in owner}) == 1
+    assert len(owner) == max(ground.records.train.owners.count(one) for one in set(ground.records.train.owners))
+    hard = memorised(replace(ground.recipe, epochs=3))(ground.records, 0)
+    assert len(hard) == round(0.05 * len(ground.records.train))
+
+
+def test_a_stamp_changes_a_corner_alone(records: Records) -> None:
+    before = records.features[:5]
+    changed = (stamped(before) != before).any(0)[0].nonzero()
+    assert changed.min() >= 5
+    assert len(changed) <= 4
+    assert auc(np.array([2.0, 3.0]), np.array([0.0, 1.0])) == 1.0
+
+
+@pytest.fixture(scope="module")
+def results(records: Records, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    out = tmp_path_factory.mktemp("sparsity")
+    study = SparsityStudy(methods=(FineTune(), L1Sparse(), SSD()), shadows=(4, 4))
+    half = records.select(range(0, len(records), 2))
+    run_study(study, Setting(half, "digits", "small", (0,)), out)
+    assert "<svg" in (out / "report.html").read_text()
+    return json.loads((out / "results.json").read_text())
+
+
+def test_every_claim_and_column_is_there(results: dict) -> None:
+    assert {claim["name"] for claim in results["claims"]} >= NAMED
+    assert all(row.keys() >= COLUMNS for row in results["rows"])
+    scenarios = {row["scenario"] for row in results["rows"]}
+    assert {"class", "random 10 %", "one owner", "hard", "dose", "prune-first", "backdoor", "transfer"} <= scenarios
+    assert {row["sparsity"] for row in results["rows"]} >= {0.0, 0.95, 0.99}
+
+
+def test_figures_on_the_digits_are_where_they_belong(results: dict) -> None:
+    found = {claim["name"]: claim["value"] for claim in results["claims"]}
+    assert found["retrain.class.ua"] == 100.0
+    assert found["l1.class.ua"] >= 95
+    assert found["backdoor.original.asr"] > 60
+    assert found["backdoor.retrain.asr"] < 5
+    assert found["backdoor.l1.asr"] < found["backdoor.original.asr"] / 2
+    dose = {
+        row["lr"]: row["ua"] for row in results["rows"] if row["scenario"] == "dose" and row["method"] == "fine-tune"
+    }
+    assert list(dose.values()) == sorted(dose.values())
+    assert dose[max(dose)] > 90 > 50 > dose[min(dose)]
+    penalised = [row["ua"] for row in results["rows"] if row["method"] == "l1-sparse" and row["scenario"] == "dose"]
+    assert penalised == sorted(penalised)
+
+
+def test_numbers_and_few_records_are_refused(records: Records, tmp_path: Path) -> None:
+    for bad in (replace(records, targets=records.targets.float(), classes=0), records.select(range(40))):
+        with pytest.raises(OperatorError):
+            run_study(SparsityStudy(), Setting(bad, "bad", "small", (0,)), tmp_path)
+
+
+@pytest.mark.slow
+def test_the_study_on_images_of_digits(data_folder: Path, tmp_path: Path) -> None:
+    from expunge.records import load
+
+    records = load(str(data_folder / "mnist10k.npz"))
+    found = run_study(SparsityStudy(), Setting(records, "mnist10k.npz", "small", (0, 1)), tmp_path)
+    claims = {claim["name"]: claim for claim in found["claims"]}
+    for name in ("l1.class.ua", "l1.class.ra", "l1.class.ta_loss", "backdoor.original.asr", "backdoor.l1.asr"):
+        assert claims[name]["holds"], claims[name]
