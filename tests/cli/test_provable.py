@@ -29,7 +29,7 @@ class Proved:
         config = folder / "ws" / "expunge.toml"
         config.write_text(config.read_text().replace("shadow_models = 64", "shadow_models = 8"))
         assert main(["-w", self.ws, "train"]) == 0
-        status, self.filed = run("-w", self.ws, "forget", "--owner", "owner-007", "--provable", "--every", "2", *more)
+        status, self.filed = run("-w", self.ws, "forget", "--owner", "owner-007", "--provable", *more)
         assert status == 0
         self.request = self.filed["request"]
         self.early = run("-w", self.ws, "requests", "show", self.request)[1]["state"]

@@ -32,7 +32,12 @@ def verify(
     nonce: Annotated[str | None, typer.Option(help="Replay: the nonce that you drew.")] = None,
     commitment: Annotated[Path | None, typer.Option(help="Replay: the commitment that you drew it for.")] = None,
     work: Annotated[float, typer.Option(help="Replay: share of retraining to spend.", min=0.0, max=1.0)] = 0.1,
-    threads: Annotated[int, typer.Option(help="Replay: arithmetic threads.", min=1)] = 1,
+    threads: Annotated[
+        int | None, typer.Option(help="Replay: arithmetic threads; by default the provider's.", min=1)
+    ] = None,
+    network: Annotated[
+        list[str] | None, typer.Option(help="Replay: a network of your own, module:factory, that the recipe may name.")
+    ] = None,
     owner: Annotated[list[str] | None, typer.Option(help="Replay: a person who left, if you may know.")] = None,
     as_json: AsJson = False,
 ) -> int:
@@ -58,7 +63,9 @@ def verify(
         return expunge_verify.main(words + (["--json"] if as_json else []))
     from expunge.journey.replaying import Asked
 
-    asked = Asked(bundle, records, proof, model, nonce, commitment, work, threads, tuple(owner or ()))
+    asked = Asked(
+        bundle, records, proof, model, nonce, commitment, work, threads, tuple(owner or ()), tuple(network or ())
+    )
     return _replayed(words, asked, as_json)
 
 
@@ -84,7 +91,10 @@ def _lines(result: Result) -> str:
         return "\n".join([*map(_line, checks), "The receipt does not hold: nothing was replayed."])
     checks += [(f"replay: {each['name']}", each["holds"], each["message"]) for each in found["checks"]]
     share, most = found["would_find"]["0.1"], found["work_share"]
+    recipe = found["recipe"]
     tail = [
+        f"Method {json.dumps(found['method'])}.",
+        f"Recipe: {recipe['epochs']} epochs of {json.dumps(recipe['optimiser'])}.",
         f"Replayed {found['replayed']} of {found['segments']} segments, {most:.1%} of retraining's gradients.",
         f"Tolerance {found['tolerance']['value']:.3g}: {found['tolerance']['source']}.",
         f"Had a tenth of the segments been faked, this would have been found with probability {share:.2f} at least.",

@@ -24,7 +24,10 @@ from expunge.verification import (
 )
 
 CALIBRATION_STEPS: Final = 64
-"""Steps of the verifier's own honest run, on another platform than the provider's."""
+"""Steps of the verifier's own honest run, on another platform than the provider's; three segments at least."""
+
+MOST_CALIBRATION_STEPS: Final = 2000
+MOST_THREADS: Final = 64
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,10 @@ class Asked:
     - `proof`: by default `../proofs/<request>.proof`, or `<request>.proof` beside the bundle.
     - `model`: the file in use, by default the one in the proof.
     - `nonce`, `commitment`: the verifier's own nonce, and the commitment file that it was drawn for.
-    - `work`: share of retraining that replay may take; `threads` of the replay.
+    - `work`: share of retraining that replay may take.
+    - `threads`: of the replay; `None` for as many as the provider says it used, so that bytes can be compared.
     - `owners`: people who left, where the verifier may know them.
+    - `factories`: networks of one's own, as `module:name`, that the recipe may name: building one runs its code.
     """
 
     bundle: Path
@@ -48,8 +53,9 @@ class Asked:
     nonce: str | None = None
     commitment: Path | None = None
     work: float = 0.1
-    threads: int = 1
+    threads: int | None = None
     owners: Sequence[str] = ()
+    factories: Sequence[str] = ()
 
 
 def replayed(asked: Asked) -> dict[str, Any]:
@@ -59,11 +65,14 @@ def replayed(asked: Asked) -> dict[str, Any]:
     read.
     """
     receipt = _receipt(_read(asked.bundle))
-    given = submission_from_bytes(_read(_proof_file(asked, receipt)))
-    retained = retained_from_bytes(_read(asked.records))
+    given = submission_from_bytes(_read(_proof_file(asked, receipt)), asked.factories)
     differ = _differences(given, receipt, asked)
+    if differ:  # nothing else that it says is looked at
+        return _plain(Verdict((), 0, (), 0, 0.0, BYTES), given, differ, [])
+    retained = retained_from_bytes(_read(asked.records))
     deployed = given.model if asked.model is None else _read(asked.model)
-    check = SpotCheck(share=asked.work, threads=asked.threads, tolerance=_tolerance(given, retained, asked.threads))
+    threads = _threads(given) if asked.threads is None else asked.threads
+    check = SpotCheck(share=asked.work, threads=threads, tolerance=_tolerance(given, retained, threads))
     verdict = check.verify(
         given,
         retained,
@@ -72,7 +81,7 @@ def replayed(asked: Asked) -> dict[str, Any]:
         deployed=deployed,
         owners=asked.owners,
     )
-    return _plain(verdict, differ, _degraded(asked))
+    return _plain(verdict, given, differ, _degraded(asked))
 
 
 def _receipt(data: bytes) -> dict[str, Any]:
@@ -115,15 +124,24 @@ def _differences(given: Submission, receipt: dict[str, Any], asked: Asked) -> li
     return [name for name, (ours, theirs) in pairs.items() if ours != theirs]
 
 
+def _threads(given: Submission) -> int:
+    """As many as the provider says, where that is a number of threads at all."""
+    said = given.commitment.platform.get("threads")
+    return said if isinstance(said, int) and 1 <= said <= MOST_THREADS else 1
+
+
 def _tolerance(given: Submission, retained: Retained, threads: int) -> Tolerance:
     """Bytes on the provider's platform; elsewhere what an honest run of the verifier's own calls for."""
     if fingerprint(threads) == dict(given.commitment.platform):
         return BYTES
     recipe, part = Recipe.from_json(given.commitment.recipe), retained.records.train
+    if not len(part) or tuple(part.shape) != given.commitment.shape or part.classes != given.commitment.classes:
+        return BYTES  # the data will be refused
     if isinstance(recipe.optimiser, HeadSolver):
         return Tolerance(1e-4, "another platform; a solved head is compared to four places")
     width = min(recipe.batch_size, len(part))
-    own = replace(recipe, sharding=None, epochs=CALIBRATION_STEPS * width / len(part), seed=1)
+    steps = max(CALIBRATION_STEPS, min(3 * given.commitment.every, MOST_CALIBRATION_STEPS))
+    own = replace(recipe, sharding=None, pruning=None, epochs=steps * width / len(part), seed=1)
     proof, _, _ = prove_courses(own, part, courses(own, part), every=given.commitment.every, batches=True, threads=1)
     return calibrate(proof, part, threads=sorted({1, 2, threads}))
 
@@ -134,14 +152,18 @@ def _degraded(asked: Asked) -> list[str]:
         notes.append("The nonce is the receipt's: that it was yours, and came after the commitment, only you know.")
     if asked.commitment is None:
         notes.append("No commitment was kept to compare with: that it came before the nonce shows in the log alone.")
+    if asked.model is None:
+        notes.append("No model file was given: what is in use was not looked at (--model).")
     return notes
 
 
-def _plain(verdict: Verdict, differ: list[str], notes: list[str]) -> dict[str, Any]:
+def _plain(verdict: Verdict, given: Submission, differ: list[str], notes: list[str]) -> dict[str, Any]:
     words = "receipt and proof say the same" if not differ else f"receipt and proof differ: {', '.join(differ)}"
     checks = [{"name": "receipt", "holds": not differ, "message": words}, *map(asdict, verdict.checks)]
     return {
         "holds": not differ and verdict.holds,
+        "method": dict(given.commitment.method),
+        "recipe": {**given.commitment.recipe, "seed": str(given.commitment.recipe["seed"])},
         "checks": checks,
         "segments": verdict.segments,
         "replayed": len(verdict.replayed),

@@ -14,9 +14,11 @@ from expunge.adversaries.providers import (
     Forge,
     Grind,
     KeepOriginal,
+    LateMomentum,
     ReplayOldProof,
     RetrainNearest,
     RetrainRandom,
+    StartingMomentum,
     SwapAfterAudit,
 )
 from expunge.networks import MLP
@@ -41,6 +43,7 @@ from expunge.verification import (
     Replayer,
     Retained,
     SpotCheck,
+    Submission,
     bytes_per_step,
     calibrate,
     commit,
@@ -48,6 +51,8 @@ from expunge.verification import (
     drawn,
     prove,
     prove_courses,
+    submission_from_bytes,
+    submission_to_bytes,
 )
 from expunge.verification.schedule import schedule_seed
 
@@ -164,6 +169,8 @@ def attacks(scale: str) -> dict[str, DishonestProvider]:
         FakeSegments(),
         SwapAfterAudit(),
         ReplayOldProof(),
+        StartingMomentum(),
+        LateMomentum(),
     )
     return {attack.describe().name: attack for attack in every}
 
@@ -196,13 +203,18 @@ def committed(records: Records, scale: str, seed: int, name: str) -> list[Row]:
 def _judged(ground: Ground, attack: DishonestProvider | None, nonce: str, check: SpotCheck, trial: int) -> Any:
     if attack is None:
         proven = ground.prove(nonce)
-        return check.verify(proven.submission, ground.retained(proven), nonce)
+        return check.verify(_filed(proven.submission), ground.retained(proven), nonce)
     if isinstance(attack, FakeSegments | RetrainRandom):
         attack = replace(attack, seed=trial)
     case = ground.case(nonce)
     handed = attack.run(case)
     retained = ground.retained(ground.earlier)
-    return check.verify(handed.submission(case), retained, nonce, deployed=handed.deployed.file)
+    return check.verify(_filed(handed.submission(case)), retained, nonce, deployed=handed.deployed.file)
+
+
+def _filed(given: Submission) -> Submission:
+    """As the verifier gets it: read from a file."""
+    return submission_from_bytes(submission_to_bytes(given))
 
 
 def curve(records: Records, seed: int) -> list[Row]:

@@ -4,7 +4,7 @@ from expunge.training.checkpoints import Checkpoints, MemoryCheckpoints, Snapsho
 from expunge.training.courses import Batches, BatchStream, Course, Stage, courses, evaluations
 from expunge.training.executors import Executor, Processes, Serial
 from expunge.training.log import Cost, TrainingLog, training_log
-from expunge.training.model import Model, state_digest
+from expunge.training.model import Model, model_header, state_digest
 from expunge.training.platform import deterministic, fingerprint
 from expunge.training.pruning import SNIP, GraSP, Iterative, Magnitude, Pruning, RandomPruning, SynFlow
 from expunge.training.ray_cluster import Ray
@@ -66,6 +66,7 @@ __all__ = [
     "deterministic",
     "evaluations",
     "fingerprint",
+    "model_header",
     "retraining_until",
     "run_courses",
     "state_digest",

@@ -79,8 +79,8 @@ class Model:
     def file(self) -> bytes:
         """The model file: safetensors, tensors named `<constituent>/<name>`, shapes in the metadata.
 
-        The same model gives the same bytes. Of a sparse network only the weights that are there are stored, and where
-        they stand as one bit each.
+        The same model gives the same bytes, and the metadata binds the recipe that it was made by. Of a sparse network
+        only the weights that are there are stored, and where they stand as one bit each.
         """
         tensors = {
             f"{number}/{name}": tensor.contiguous()
@@ -93,6 +93,8 @@ class Model:
             "classes": self.classes,
             "constituents": len(self.constituents),
         }
+        if self.recipe.digest:
+            header["recipe"] = self.recipe.digest
         if self.recipe.pruning is not None:
             tensors, header["sparse"] = packed(tensors)
         return save(tensors, {"expunge": json.dumps(header, sort_keys=True)})
@@ -104,10 +106,7 @@ class Model:
         **Raises:** `AttackSuspected("not-a-model" | "malformed-model")`; `OperatorError("bad-data")` for a well-formed
         file that is no model of this form.
         """
-        text = check(data).metadata.get("expunge")
-        if text is None:
-            raise OperatorError("bad-data", "the safetensors file holds tensors, but was not written as a model")
-        header, tensors = strict_json.loads(text.encode()), load(data)
+        header, tensors = model_header(data), load(data)
         tensors = unpacked(tensors, header.get("sparse", {}))
         states: list[State] = [{} for _ in range(header["constituents"])]
         for name, tensor in tensors.items():
@@ -137,6 +136,17 @@ class Model:
         with deterministic(threads=1):
             outputs = [torch.cat([functional_call(self._frame, s, (part,)) for part in parts]) for s in self._states]
         return torch.stack(outputs)
+
+
+def model_header(data: bytes) -> dict[str, Any]:
+    """What the metadata of a model file say: shape, classes, constituents, and the digest of the recipe.
+
+    **Raises:** as `Model.from_file`.
+    """
+    text = check(data).metadata.get("expunge")
+    if text is None:
+        raise OperatorError("bad-data", "the safetensors file holds tensors, but was not written as a model")
+    return dict(strict_json.loads(text.encode()))
 
 
 def state_digest(state: State) -> str:

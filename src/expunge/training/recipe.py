@@ -1,7 +1,9 @@
 """The recipe: all that training needs besides records."""
 
+import hashlib
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -9,6 +11,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from expunge.errors import ProgrammerError
+from expunge.ledger import strict_json
 from expunge.networks import CNN, MLP, Imported, Network, OrientedFilters, RandomFeatures, ResNet
 from expunge.plain import decode, encode
 from expunge.randomness import SEED_LIMIT
@@ -207,6 +210,15 @@ class Recipe:
     def to_json(self) -> dict[str, Any]:
         """Plain form; raises `ProgrammerError("bad-hyperparameter")` for a network that is a Python callable."""
         return dict(encode(self))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256, in hex, of the plain form; empty for a network that is a Python callable."""
+        try:
+            plain = {**self.to_json(), "seed": str(self.seed)}
+        except ProgrammerError:
+            return ""
+        return hashlib.sha256(strict_json.canonical(plain)).hexdigest()
 
     @staticmethod
     def from_json(value: Any) -> "Recipe":

@@ -19,7 +19,7 @@ from expunge.errors import ExpungeError, ProviderDishonest
 from expunge.networks import State
 from expunge.plain import decode
 from expunge.randomness import numpy_generator
-from expunge.training import Adam, Course, Model, Recipe, courses
+from expunge.training import Adam, Course, Model, Recipe, courses, model_header
 from expunge.training.curvature import Series
 from expunge.unlearning import FineTune, L1Sparse, Method, Retrain, Sharded
 from expunge.unlearning.fine_tune import Tuning
@@ -93,16 +93,20 @@ class SpotCheck:
     **Arguments:**
 
     - `share`: of retraining's gradients that replay may take.
-    - `largest`: segments replayed for having moved the weights furthest, by distance and by distance over the sum of
-      learning rates in turn: a jump shows in one of the two.
+    - `largest`: segments replayed for having moved furthest: the weights, by distance and by distance over the sum of
+      learning rates, and the optimiser's state. A jump shows in one of the three. The segment before each of the first
+      two is replayed too: a lie about momentum is told there, and only acted on in the next.
+    - `least`: segments drawn from the whole run at least. A provider chooses the interval, and a coarse one would leave
+      nothing to chance; more work than `share` is then done, and said.
     - `early`: drawn from the first tenth, where altered steps err most; all others are drawn from the whole run.
     - `seed`: of the verifier's draw; `None` for one from the operating system, which no provider can foresee.
     - `threads`, `tolerance`: of the replay; another platform than the provider's wants a calibrated tolerance.
     """
 
     share: float = 0.1
-    largest: int = 2
+    largest: int = 3
     early: int = 1
+    least: int = 4
     seed: int | None = None
     threads: int = 1
     tolerance: Tolerance = BYTES
@@ -112,7 +116,7 @@ class SpotCheck:
         everything = proof.segments
         if count >= len(everything):
             return everything, len(everything)
-        ranked = _ranked(proof, recipe)[: min(self.largest, count)] if self.largest else []
+        ranked = _with_before(_ranked(proof, recipe)[: self.largest])[:count] if self.largest else []
         generator = numpy_generator(secrets.randbits(62) if self.seed is None else self.seed, "verification/segments")
         order = [everything[place] for place in generator.permutation(len(everything)).tolist()]
         first = set(everything[: max(1, len(everything) // 10)])
@@ -149,6 +153,10 @@ class _Refused(Exception):
     """A check does not hold; those after it are not reached."""
 
 
+class _Undecided(Exception):
+    """A check that cannot be made: nobody is accused, and nothing holds."""
+
+
 @dataclass(eq=False)
 class _Verification:
     """One call of `verify`."""
@@ -177,15 +185,16 @@ class _Verification:
             ("start", self._start),
             ("model", self._model),
             ("displacement", self._displacement),
+            ("platform", self._platform),
             ("replay", self._replay),
         )
         checks: list[Check] = []
         for name, step in steps:
             checks.append(_answer(name, step))
             if not checks[-1].holds:
-                break
+                break  # refused, or undecided
         checks += [Check(name, None, "not reached") for name, _ in steps[len(checks) :]]
-        count = len(self.given.proof.segments)
+        count = sum(len(track.snapshots) - 1 for track in self.given.proof.tracks)
         return Verdict(
             tuple(checks), count, tuple(self.replayed), self.draws, self.work, self.how.tolerance, tuple(self.degraded)
         )
@@ -196,6 +205,8 @@ class _Verification:
 
     def _data(self) -> str:
         commitment, records = self.given.commitment, self.retained.records
+        _demand(tuple(records.shape) == commitment.shape, "the records have another shape than was committed to")
+        _demand(records.classes == commitment.classes, "the records have other classes than were committed to")
         _demand(self.retained.size == commitment.size, "the tree has another size")
         _demand(self.retained.root == commitment.root, "the retained records at hand are not those committed to")
         self.method: Method = decode(commitment.method, METHODS)
@@ -235,6 +246,7 @@ class _Verification:
             )
             _demand(_fits(track, frame), f"{track.stage.name}: a checkpoint does not fit the network")
         _demand(given.proof.ids == part.ids, "the rows count in other records")
+        _demand(bool(given.proof.segments), "there is no segment: nothing was trained, and nothing can be replayed")
         return f"{plan.steps} steps in {len(given.proof.segments)} segments, as drawn"
 
     def _start(self) -> str:
@@ -246,8 +258,10 @@ class _Verification:
             for stage in course.stages:
                 track = next(tracks)
                 _demand(_equal(track.snapshots[0].state, state), f"{stage.name} does not start where it must")
+                ends = (track.snapshots[0].optimiser, track.snapshots[-1].optimiser)
+                _demand(not any(ends), f"{stage.name} does not start and end with a fresh optimiser")
                 state = track.snapshots[-1].state
-        return "initial weights are the drawn ones"
+        return "initial weights are the drawn ones, and the optimiser starts fresh"
 
     def _model(self) -> str:
         given = self.given
@@ -270,6 +284,22 @@ class _Verification:
             _demand(moved <= most, f"{name}, segment {number}: moved {moved:.3g}, at most {most:.3g} is possible")
         return "no segment moved further than its steps allow"
 
+    def _platform(self) -> str:
+        """A tolerance must be small beside what a segment moves, or everything would pass."""
+        tolerance, moved = self.how.tolerance, sorted(self.given.proof.displacements.values())
+        if tolerance.value == 0:
+            return "the provider's platform: bytes are compared"
+        self.degraded.append(
+            "The provider says that it ran on another platform than this: a tolerance takes the place of equal bytes."
+        )
+        middle = moved[len(moved) // 2] if moved else float("inf")
+        if tolerance.value > LOOSEST * middle or (moved and tolerance.optimiser > LOOSEST):
+            raise _Undecided(
+                f"honest replays of this recipe differ by up to {tolerance.value:.3g} here, and a segment moves "
+                f"{middle:.3g}: replay on the provider's platform"
+            )
+        return f"tolerance {tolerance.value:.3g}, {tolerance.source}"
+
     def _replay(self) -> str:
         return self._whole() if self.plan is None else self._segments(self.plan)
 
@@ -290,8 +320,12 @@ class _Verification:
         retraining = self._retraining()
         cost = [_evaluations(proof, plan.recipe, place) for place in proof.segments]
         count = int(self.how.share * retraining // max(cost)) if cost else 0
-        if count < 1:
-            self.degraded.append("One segment alone is more work than was allowed: it was replayed all the same.")
+        needed = min(len(cost), self.how.largest + 2 + self.how.early + self.how.least)
+        if count < needed and self.how.least:
+            self.degraded.append(
+                f"{needed} segments were replayed, which is more work than was allowed: fewer prove little."
+            )
+            count = needed
         where, self.draws = self.how.choose(proof, plan.recipe, max(1, count))
         replayer = Replayer(part, self.how.threads)
         bare = replace(proof, recipe=plan.recipe, tracks=tuple(replace(t, batches=None) for t in proof.tracks))
@@ -318,6 +352,12 @@ class _Verification:
         _demand(
             start is not None and hashlib.sha256(start).hexdigest() == bound, "the old model is not the committed one"
         )
+        written = model_header(start or b"").get("recipe")
+        if written is None:
+            self.degraded.append(
+                "The old model's file names no recipe: that it was made by this one is the provider's word."
+            )
+        _demand(written in (None, recipe.digest), "the old model was made by another recipe than the committed one")
         return Model.from_file(recipe, start or b"")
 
     def _shards(self, recipe: Recipe) -> None:
@@ -329,6 +369,8 @@ class _Verification:
             wanted = {sharding.place(owner)[0] for owner in self.owners if sharding.by == "owner"}
             if not wanted:
                 self.degraded.append("That the right shards were trained anew shows only to who may name the owners.")
+        most = 1 if sharding is None else sharding.shards
+        _demand(bool(touched) and touched[-1] < most, "the constituents to work on are not those of the recipe")
         _demand(wanted <= set(touched), "a shard that held forgotten records was left as it was")
 
 
@@ -350,6 +392,9 @@ def displacement_bound(proof: Proof, recipe: Recipe, place: tuple[int, int]) -> 
     return min(ball, reach + rates * recipe.optimiser.weight_decay * (norm + reach))
 
 
+LOOSEST: Final = 0.01
+"""A tolerance above this share of what a segment moves (the median) decides nothing."""
+
 ADAM_STEP: Final = 7.3
 """Learning rates that a coordinate moves at most in a step of Adam: root of (0.1^2 / 0.001) / (1 - 0.81 / 0.999)."""
 
@@ -359,8 +404,12 @@ def _answer(name: str, step: Callable[[], str]) -> Check:
         return Check(name, True, step())
     except _Refused as refused:
         return Check(name, False, str(refused))
+    except _Undecided as undecided:
+        return Check(name, None, str(undecided))
     except ExpungeError as error:
         return Check(name, False, f"{error.code}: {error}")
+    except Exception as error:
+        return Check(name, False, f"it cannot be followed: {type(error).__name__}")
 
 
 def _demand(holds: bool, why: str) -> None:
@@ -397,11 +446,23 @@ def _evaluations(proof: Proof, recipe: Recipe, place: tuple[int, int]) -> int:
 
 
 def _ranked(proof: Proof, recipe: Recipe) -> list[tuple[int, int]]:
-    """Segments by how far they moved the weights: by distance and by distance over the learning rates in turn."""
+    """Segments by how far they moved: the weights over the learning rates, the weights, the optimiser, in turn."""
     moved = proof.displacements
     by_distance = sorted(moved, key=lambda place: -moved[place])
     by_rate = sorted(moved, key=lambda place: -moved[place] / _rates(proof, recipe, place))
-    return list(dict.fromkeys(place for pair in zip(by_rate, by_distance, strict=True) for place in pair))
+    inner = proof.optimiser_displacements
+    by_optimiser = sorted(moved, key=lambda place: -inner.get(place, 0.0))
+    lists = zip(by_rate, by_distance, by_optimiser, strict=True)
+    return list(dict.fromkeys(place for three in lists for place in three))
+
+
+def _with_before(ranked: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The segments, and after each of the first two the one that leads to it."""
+    found: list[tuple[int, int]] = []
+    for number, (track, segment) in enumerate(ranked):
+        found.append((track, segment))
+        found += [(track, segment - 1)] if number < 2 and segment else []
+    return list(dict.fromkeys(found))
 
 
 def _rates(proof: Proof, recipe: Recipe, place: tuple[int, int]) -> float:

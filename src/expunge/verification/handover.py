@@ -5,12 +5,14 @@ parts that it lists with length and SHA-256. Any flipped byte is found; nothing 
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from expunge.errors import AttackSuspected, ExpungeError
 from expunge.ledger import strict_json
+from expunge.networks import Imported
 from expunge.records import from_bytes, to_bytes
+from expunge.training import Recipe
 from expunge.verification.proof_file import proof_from_bytes, proof_to_bytes
 from expunge.verification.provable import Submission
 from expunge.verification.schedule import Commitment, Retained
@@ -27,11 +29,17 @@ def submission_to_bytes(given: Submission) -> bytes:
     return _packed(SUBMISSION, header, {name: part for name, part in parts.items() if part is not None})
 
 
-def submission_from_bytes(data: bytes) -> Submission:
-    """The inverse; raises `AttackSuspected("bad-proof")` for a file that was cut short or changed."""
+def submission_from_bytes(data: bytes, factories: Collection[str] = ()) -> Submission:
+    """The inverse.
+
+    **Arguments:** `factories`: networks as `module:name` that the verifier itself trusts. A recipe may name any, and
+    building it runs that code: no other is let in.
+
+    **Raises:** `AttackSuspected("bad-proof")` for a file that was cut short or changed, or that names other code.
+    """
     header, parts = _unpacked(SUBMISSION, data)
     try:
-        return Submission(
+        given = Submission(
             Commitment.from_json(header["commitment"]),
             str(header["nonce"]),
             bytes.fromhex(header["share"]),
@@ -39,8 +47,15 @@ def submission_from_bytes(data: bytes) -> Submission:
             parts["model"],
             parts.get("start"),
         )
-    except (KeyError, TypeError, ValueError):
+        recipe = Recipe.from_json(given.commitment.recipe)
+    except AttackSuspected:
+        raise
+    except (ArithmeticError, AttributeError, ExpungeError, LookupError, TypeError, ValueError):
         raise _bad("the submission's header has another form") from None
+    for network in (recipe.network, given.proof.recipe.network):
+        if isinstance(network, Imported) and network.factory not in factories:
+            raise _bad(f"it names code to be run, {network.factory[:60]!r}, which the verifier did not name")
+    return given
 
 
 def retained_to_bytes(retained: Retained) -> bytes:
@@ -63,10 +78,10 @@ def retained_from_bytes(data: bytes) -> Retained:
         if any(not 0 <= place < size for place in places):
             raise ValueError
         return Retained(from_bytes(parts["records"]), salts, places, size)
-    except (KeyError, TypeError, ValueError):
-        raise _bad("the header of the retained records has another form") from None
     except ExpungeError as error:
         raise _bad(f"the retained records cannot be read ({error.code})") from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        raise _bad("the header of the retained records has another form") from None
 
 
 def _packed(magic: bytes, header: Mapping[str, Any], parts: Mapping[str, bytes]) -> bytes:
@@ -86,7 +101,15 @@ def _unpacked(magic: bytes, data: bytes) -> tuple[dict[str, Any], dict[str, byte
     body = data[start : start + length]
     if length > _MOST_HEADER or hashlib.sha256(body).digest() != data[len(magic) : len(magic) + 32]:
         raise _bad("its header was cut short or changed")
-    header, parts, place = dict(strict_json.loads(body, _MOST_HEADER)), dict[str, bytes](), start + length
+    try:
+        return _read(body, data, start + length)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        raise _bad("its header has another form") from None
+
+
+def _read(body: bytes, data: bytes, place: int) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Header and parts; whatever else the header holds raises as Python does."""
+    header, parts = dict(strict_json.loads(body, _MOST_HEADER)), dict[str, bytes]()
     for entry in header["parts"]:
         part = data[place : place + entry["size"]]
         if hashlib.sha256(part).hexdigest() != entry["sha256"]:

@@ -97,9 +97,18 @@ class Proof:
         """How far each segment moved the weights, in L2."""
         found: dict[tuple[int, int], float] = {}
         for place, track in enumerate(self.tracks):
-            flat = [torch.cat([each.reshape(-1) for each in s.state.values()]).double() for s in track.snapshots]
-            moved = (float((after - before).norm()) for before, after in pairwise(flat))
+            moved = (distance(before.state, after.state) for before, after in pairwise(track.snapshots))
             found |= {(place, number): length for number, length in enumerate(moved)}
+        return found
+
+    @cached_property
+    def optimiser_displacements(self) -> dict[tuple[int, int], float]:
+        """How far each segment moved the optimiser's state, relative to its size: a lie about momentum shows here."""
+        found: dict[tuple[int, int], float] = {}
+        for place, track in enumerate(self.tracks):
+            pairs = pairwise(track.snapshots[:-1])
+            moved = [0.0, *(relative(after.optimiser, before.optimiser) for before, after in pairs)]
+            found |= {(place, number): length for number, length in enumerate(moved[1:] or moved)}
         return found
 
     def thinned(self, every: int) -> "Proof":
@@ -185,6 +194,18 @@ def snapshot_digest(snapshot: Snapshot) -> bytes:
             content.update(len(words).to_bytes(8, "big") + words)
             content.update(value.detach().contiguous().numpy().tobytes())
     return content.digest()
+
+
+def relative(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> float:
+    """The largest relative L2 difference of a tensor that both hold; infinite where they hold other names or shapes."""
+    if not right:
+        return 0.0
+    kinds = [{name: tensor.shape for name, tensor in side.items()} for side in (left, right)]
+    if kinds[0] != kinds[1]:
+        return float("inf")
+    gaps = [(left[name].double() - right[name].double()).norm() for name in left]
+    sizes = [left[name].double().norm().clamp_min(1e-12) for name in left]
+    return max((float(gap / size) for gap, size in zip(gaps, sizes, strict=True)), default=0.0)
 
 
 def distance(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> float:

@@ -141,6 +141,8 @@ def commit(
     places = sorted(tree.live[row] for row in deletion.records.rows(deletion.forget))
     before = deletion.trained.model if starts_from_model(method) else None
     touched = _touched(method, deletion)
+    if not touched:
+        raise ProgrammerError("method-unfit", "no training record leaves: there is nothing that a proof could show")
     plan = plan_of(method, deletion.recipe, grounds(method, deletion).train, 0, touched, before)
     steps = plan.steps if plan is not None else 1
     return Commitment(
@@ -155,6 +157,8 @@ def commit(
         touched=touched,
         share=share_digest(share),
         platform=fingerprint(deletion.threads),
+        shape=tuple(deletion.records.shape),
+        classes=deletion.records.classes,
     )
 
 

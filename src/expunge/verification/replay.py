@@ -17,18 +17,20 @@ from expunge.networks import State, initialise, state_of
 from expunge.records import Records
 from expunge.training import Batches, Recipe, Snapshot, deterministic
 from expunge.training.engine import run_stage
-from expunge.verification.proof import Proof, Track, distance
+from expunge.verification.proof import Proof, Track, distance, relative
 
 
 @dataclass(frozen=True)
 class Tolerance:
     """How far a replay may end from what was recorded, in L2 over all weights, and where the figure is from.
 
-    At 0 the bytes must be equal, the optimiser's state among them.
+    At 0 the bytes must be equal, the optimiser's state among them. `optimiser`: how far its tensors may be off, each
+    relative to its size; what a checkpoint says of momentum is as good a place to lie as its weights.
     """
 
     value: float
     source: str
+    optimiser: float = float("inf")
 
 
 BYTES: Final = Tolerance(0.0, "same platform: the bytes must be equal")
@@ -43,7 +45,8 @@ MARGIN: Final = 10.0
 class Replayed:
     """One segment replayed.
 
-    **Arguments:** `track`, `number`: which; `first`, `last`: its steps; `error`: L2 distance; `identical`: to the byte.
+    **Arguments:** `track`, `number`: which; `first`, `last`: its steps; `error`: L2 distance; `identical`: to the byte;
+    `optimiser`: relative difference of the optimiser's state.
     """
 
     track: int
@@ -52,10 +55,13 @@ class Replayed:
     last: int
     error: float
     identical: bool
+    optimiser: float = 0.0
 
     def passes(self, tolerance: Tolerance) -> bool:
         """Whether a verifier with this tolerance lets the segment pass."""
-        return self.identical if tolerance.value == 0 else self.error <= tolerance.value
+        if tolerance.value == 0:
+            return self.identical
+        return self.error <= tolerance.value and self.optimiser <= tolerance.optimiser
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,10 +77,12 @@ class Replayer:
         first, after = claimed.snapshots[number], claimed.snapshots[number + 1]
         rows = batches if batches is not None else claimed.batches
         found = self.run(proof.recipe, claimed, first, after.step, rows)
-        same = _same(found.state, after.state) and (
-            number + 1 == claimed.segments or _same(found.optimiser, after.optimiser)
-        )
-        return Replayed(track, number, first.step, after.step, distance(found.state, after.state), same)
+        last = number + 1 == claimed.segments
+        same = _same(found.state, after.state) and (last or _same(found.optimiser, after.optimiser))
+        off = 0.0 if last else relative(found.optimiser, after.optimiser)
+        if not last and found.optimiser.keys() != after.optimiser.keys():
+            off = float("inf")
+        return Replayed(track, number, first.step, after.step, distance(found.state, after.state), same, off)
 
     def run(
         self, recipe: Recipe, track: Track, first: Snapshot, until: int, batches: Batches | Tensor | None = None
@@ -126,19 +134,22 @@ def calibrate(proof: Proof, records: Records, *, threads: Sequence[int] = (1, 2)
     if any(track.batches is None for track in proof.tracks):
         raise ProgrammerError("bad-shape", "calibration wants a proof that holds the rows of each step")
     where = proof.segments[:: max(1, len(proof.segments) // most)]
-    errors = [0.0]
+    errors, off = [0.0], [0.0]
     for count in threads:
         replayer = Replayer(records, count)
         for track, number in where:
             rows = proof.tracks[track].batches
             assert rows is not None
-            errors += [replayer.segment(proof, track, number, each).error for each in (rows, Reversed(rows))]
+            found = [replayer.segment(proof, track, number, each) for each in (rows, Reversed(rows))]
+            errors += [each.error for each in found]
+            off += [each.optimiser for each in found]
     largest = max(errors)
     words = ", ".join(map(str, threads))
     return Tolerance(
         MARGIN * largest,
         f"{MARGIN:g} times the largest error, {largest:.3g}, of {len(errors) - 1} honest replays: "
         f"{words} threads, batches forwards and backwards",
+        MARGIN * max(max(off), 1e-6),
     )
 
 

@@ -7,6 +7,7 @@ follow from HMAC(root of the retained data, nonce and the provider's share): nei
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -17,6 +18,7 @@ from expunge.records import DataTree, DeletionProof, Records, commitments
 from expunge_verify import TOMBSTONE
 
 DOMAIN: Final = b"expunge/schedule/1"
+_HEX: Final = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Commitment:
     - `every`: steps between checkpoints.
     - `start`: SHA-256, in hex, of the model file before the deletion, where the method starts from it; else empty.
     - `touched`: constituents that the method works on.
+    - `shape`, `classes`: of the records, which the network is built for.
     - `share`: SHA-256, in hex, of the provider's share of the draw.
     - `platform`: fingerprint of the machine that will train.
     """
@@ -46,6 +49,19 @@ class Commitment:
     touched: tuple[int, ...]
     share: str
     platform: Mapping[str, Any]
+    shape: tuple[int, ...]
+    classes: int
+
+    def __post_init__(self) -> None:
+        texts = (self.old_root, self.root, self.share, self.start or "0" * 64)
+        numbers = (self.size, self.every, self.classes + 1, *self.shape, *(each + 1 for each in self.touched))
+        if not (
+            all(isinstance(text, str) and _HEX.fullmatch(text) for text in texts)
+            and all(type(number) is int and 1 <= number < 2**53 for number in numbers)
+            and list(self.touched) == sorted(set(self.touched))
+            and all(isinstance(each, Mapping) for each in (self.deletion, self.recipe, self.method, self.platform))
+        ):
+            raise ProgrammerError("bad-shape", "this is no commitment")
 
     @property
     def digest(self) -> str:
@@ -56,7 +72,7 @@ class Commitment:
         """Plain form; a seed of more bits than JSON's numbers have is written as text."""
         body = asdict(self)
         recipe = {**self.recipe, "seed": str(self.recipe["seed"])}
-        return {**body, "recipe": recipe, "touched": list(self.touched)}
+        return {**body, "recipe": recipe, "touched": list(self.touched), "shape": list(self.shape)}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> "Commitment":
@@ -66,8 +82,9 @@ class Commitment:
         """
         try:
             recipe = {**value["recipe"], "seed": int(value["recipe"]["seed"])}
-            return Commitment(**{**value, "recipe": recipe, "touched": tuple(value["touched"])})
-        except (KeyError, TypeError, ValueError):
+            lists = {name: tuple(value[name]) for name in ("touched", "shape")}
+            return Commitment(**{**value, "recipe": recipe, **lists})
+        except (KeyError, TypeError, ValueError, AttributeError):
             raise ProgrammerError("bad-shape", "this is no commitment") from None
 
     @property
@@ -141,8 +158,8 @@ class Retained:
 
         **Raises:** `ProgrammerError("bad-shape")` unless there are a salt and a place for each record.
         """
-        if len(self.places) != len(self.records) or len(set(self.places)) != len(self.places):
-            raise ProgrammerError("bad-shape", "each retained record has one leaf of its own")
+        if len(self.places) != len(self.records) or list(self.places) != sorted(set(self.places)):
+            raise ProgrammerError("bad-shape", "each retained record has one leaf, in the order of the leaves")
         leaves = [TOMBSTONE] * self.size
         for place, leaf in zip(self.places, commitments(self.records, self.salts), strict=True):
             leaves[place] = leaf

@@ -5,7 +5,9 @@ from expunge.adversaries.providers.fake_segment import FakeSegments
 from expunge.adversaries.providers.forging import Forge
 from expunge.adversaries.providers.grind import Grind
 from expunge.adversaries.providers.keep_original import KeepOriginal
+from expunge.adversaries.providers.momentum import LateMomentum, StartingMomentum
 from expunge.adversaries.providers.old_proof import ReplayOldProof
+from expunge.adversaries.providers.reordered import Reordered
 from expunge.adversaries.providers.retraining import RetrainNearest, RetrainRandom, RetrainSameClass
 from expunge.adversaries.providers.swap import SwapAfterAudit
 
@@ -18,9 +20,12 @@ __all__ = [
     "Grind",
     "Handed",
     "KeepOriginal",
+    "LateMomentum",
+    "Reordered",
     "ReplayOldProof",
     "RetrainNearest",
     "RetrainRandom",
     "RetrainSameClass",
+    "StartingMomentum",
     "SwapAfterAudit",
 ]

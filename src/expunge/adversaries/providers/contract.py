@@ -166,5 +166,6 @@ def _as_drawn(case: Case, proof: Proof) -> Proof:
     scale = track.segments / (len(wanted) - 1)
     spread = [track.snapshots[round(number * scale)] for number in range(1, len(wanted))]
     inner = (Snapshot(step, each.state, each.optimiser) for step, each in zip(wanted[1:], spread, strict=True))
-    claimed = Track(case.stage, case.recipe.seed, (Snapshot(0, case.start, {}), *inner))
+    first = Snapshot(0, case.start, track.snapshots[0].optimiser)
+    claimed = Track(case.stage, case.recipe.seed, (first, *inner))
     return replace(proof, recipe=case.recipe, ids=case.retained.ids, tracks=(claimed,))

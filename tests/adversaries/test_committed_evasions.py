@@ -1,0 +1,223 @@
+"""Ways around the committed schedule that a dishonest provider would try through files; each is found, each time."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "verification"))
+
+from verified_scenes import RECIPE, Scene, scene
+
+from expunge.adversaries.providers import FakeSegments, LateMomentum, Reordered, StartingMomentum
+from expunge.adversaries.providers.contract import Handed
+from expunge.errors import AttackSuspected, ExpungeError
+from expunge.networks import MLP, Imported
+from expunge.records import Records
+from expunge.training import Adam, Recipe, Sharding
+from expunge.unlearning import FineTune, Sharded
+from expunge.verification import (
+    Retained,
+    SpotCheck,
+    Submission,
+    Tolerance,
+    Verdict,
+    retained_from_bytes,
+    retained_to_bytes,
+    submission_from_bytes,
+    submission_to_bytes,
+)
+
+
+def through_files(
+    given: Submission, retained: Retained, nonce: str, how: SpotCheck | None = None, **more: Any
+) -> Verdict:
+    """What the verifier says who got both as files."""
+    read = submission_from_bytes(submission_to_bytes(given))
+    kept = retained_from_bytes(retained_to_bytes(retained))
+    return (how or SpotCheck(seed=1)).verify(read, kept, nonce, transcript=given.transcript, **more)
+
+
+@pytest.fixture(scope="module")
+def place(few: Records) -> Scene:
+    kept = sorted(set(few.owners))[:20]
+    small = few.select([row for row, owner in enumerate(few.owners) if owner in kept])
+    return scene(small, [small.train.owners[0], small.train.owners[40]])
+
+
+def failed(verdict: Verdict) -> str:
+    return next((check.name for check in verdict.checks if check.holds is not True), "")
+
+
+@pytest.mark.parametrize(
+    "attack", [FakeSegments(), StartingMomentum(), LateMomentum()], ids=lambda a: a.describe().name
+)
+def test_momentum_and_jumps_are_found_through_files(place: Scene, attack: Any) -> None:
+    retained = place.retained(place.prove("n0"))
+    for number in range(5):
+        nonce = f"n{number + 1}"
+        case = place.case(place.commit(), nonce)
+        handed: Handed = attack.run(case)
+        verdict = through_files(handed.submission(case), retained, nonce, SpotCheck(seed=number))
+        assert not verdict.holds
+        assert failed(verdict) in ("start", "replay")
+
+
+def test_the_late_momentum_is_a_lie_that_only_the_segment_before_tells(place: Scene) -> None:
+    """Without the predecessor of a ranked segment, and with nothing drawn, the jump replays to the byte."""
+    retained = place.retained(place.prove("n0"))
+    case = place.case(place.commit(), "n1")
+    given = LateMomentum().run(case).submission(case)
+    everything = SpotCheck(share=1.0, seed=0).verify(given, retained, "n1")
+    wrong = [each for each in everything.replayed if not each.identical]
+    assert not everything.holds
+    assert len(wrong) == 1
+
+
+def test_another_order_of_the_retained_records_is_refused(place: Scene) -> None:
+    retained = place.retained(place.prove("n0"))
+    case = place.case(place.commit(), "n1")
+    attack = Reordered(orders=2)
+    given, order = attack.grind(case)
+    shuffled = Retained(
+        retained.records.select(_with_test(retained.records, order)),
+        tuple(retained.salts[row] for row in _with_test(retained.records, order)),
+        tuple(retained.places[row] for row in _with_test(retained.records, order)),
+        retained.size,
+    )
+    verdict = SpotCheck(seed=0).verify(given.submission(case), shuffled, "n1")
+    assert not verdict.holds
+    assert failed(verdict) == "retained data"
+
+
+def _with_test(records: Records, order: list[int]) -> list[int]:
+    train = [row for row, part in enumerate(records.split) if part == "train"]
+    test = [row for row, part in enumerate(records.split) if part == "test"]
+    return [*(train[row] for row in order), *test]
+
+
+def test_honest_adam_passes_through_files(few: Records) -> None:
+    """Tensors come back from a file in another order; a displacement must not hang on it."""
+    own = scene(few, [few.train.owners[0]], replace(RECIPE, optimiser=Adam(lr=0.01), epochs=3))
+    proven = own.prove("n1")
+    for number in range(3):
+        assert through_files(proven.submission, own.retained(proven), "n1", SpotCheck(seed=number)).holds
+    read = submission_from_bytes(submission_to_bytes(proven.submission))
+    assert read.proof.displacements == pytest.approx(proven.submission.proof.displacements)
+
+
+def test_a_recipe_that_names_code_is_not_built(place: Scene, tmp_path: Path) -> None:
+    given = place.prove("n1").submission
+    mark = tmp_path / "ran"
+    evil = Imported("os:system", {"command": f"touch {mark}"})
+    for bad in (
+        replace(given, proof=replace(given.proof, recipe=replace(given.proof.recipe, network=evil))),
+        replace(given, commitment=replace(given.commitment, recipe=replace(RECIPE, network=evil).to_json())),
+    ):
+        with pytest.raises(AttackSuspected) as caught:
+            submission_from_bytes(submission_to_bytes(bad), ("expunge.networks:MLP",))
+        assert caught.value.code == "bad-proof"
+        assert "os:system" in str(caught.value)
+    assert not mark.exists()
+
+
+def test_no_segments_and_coarse_intervals_prove_nothing(place: Scene) -> None:
+    proven = place.prove("n1")
+    retained = place.retained(proven)
+    with pytest.raises(ExpungeError):
+        replace(proven.submission.commitment, every=-1)
+    none = replace(proven.submission, proof=replace(proven.submission.proof, tracks=()))
+    assert not through_files(none, retained, "n1").holds
+    coarse = place.commit(every=8)
+    from expunge.unlearning import Retrain
+    from expunge.verification import prove
+
+    done = prove(Retrain(), place.deletion, coarse, "n1")
+    verdict = through_files(done.submission, retained, "n1")
+    assert verdict.holds
+    assert verdict.drawn >= 4
+    assert any("more work than was allowed" in note for note in verdict.degraded)
+
+
+def test_classes_are_committed(place: Scene) -> None:
+    proven = place.prove("n1")
+    kept = place.retained(proven)
+    wider = replace(kept, records=replace(kept.records, classes=11))
+    verdict = SpotCheck(seed=0).verify(proven.submission, wider, "n1")
+    assert failed(verdict) == "retained data"
+
+
+def test_a_recipe_that_moves_the_owner_to_another_shard_is_refused(few: Records) -> None:
+    recipe = replace(RECIPE, sharding=Sharding(shards=3), epochs=2)
+    own = scene(few, [few.train.owners[0]], recipe)
+    honest = own.prove("n1", Sharded())
+    assert through_files(honest.submission, own.retained(honest), "n1", owners=[few.train.owners[0]]).holds
+    plain = json.loads(json.dumps(honest.submission.commitment.recipe))
+    plain["sharding"]["salt_seed"] = plain["sharding"].get("salt_seed", 0) + 1
+    lying = replace(honest.submission, commitment=replace(honest.submission.commitment, recipe=plain))
+    verdict = SpotCheck(seed=0).verify(lying, own.retained(honest), "n1", owners=[few.train.owners[0]])
+    assert not verdict.holds
+    assert "another recipe" in next(check.message for check in verdict.checks if check.holds is False)
+
+
+def test_optimiser_state_counts_where_a_tolerance_rules(place: Scene) -> None:
+    """A claim of another platform used to free every momentum."""
+    case = place.case(place.commit(), "n1")
+    retained = place.retained(place.prove("n0"))
+    given = LateMomentum().run(case).submission(case)
+    loose = SpotCheck(share=1.0, seed=0, tolerance=Tolerance(1e-5, "test", 1e-3))
+    assert not loose.verify(given, retained, "n1").holds
+    steered = SpotCheck(share=1.0, seed=0, tolerance=Tolerance(121.0, "steered", 1e-3))
+    verdict = steered.verify(place.prove("n1").submission, retained, "n1")
+    assert not verdict.holds
+    assert next(check.name for check in verdict.checks if check.holds is None) == "platform"
+
+
+@pytest.mark.parametrize("change", ["preparation", "ids", "bound"])
+def test_what_else_a_provider_may_change(place: Scene, change: str) -> None:
+    proven = place.prove("n1")
+    kept = place.retained(proven)
+    if change == "ids":
+        given = replace(
+            proven.submission, proof=replace(proven.submission.proof, ids=proven.submission.proof.ids[::-1])
+        )
+        assert not through_files(given, kept, "n1").holds
+    elif change == "bound":
+        tuned = place.prove("n1", FineTune(epochs=1))
+        start = tuned.submission.start or b""
+        assert hashlib.sha256(start).hexdigest() == tuned.submission.commitment.start
+        assert not through_files(replace(tuned.submission, start=proven.submission.model), kept, "n1").holds
+    else:
+        swapped = replace(kept.records, targets=kept.records.targets.flip(0))
+        assert failed(SpotCheck().verify(proven.submission, replace(kept, records=swapped), "n1")) == "retained data"
+
+
+def test_the_widest_jump_is_ranked_first(place: Scene) -> None:
+    case = place.case(place.commit(), "n1")
+    attack = FakeSegments(seed=3)
+    proof = attack.run(case).submission(case).proof
+    (faked,) = attack.places(case)
+    where, _ = SpotCheck(seed=0, early=0, least=0, largest=3).choose(proof, case.recipe, 3)
+    assert (0, faked) in where or (0, faked + 1) in where
+
+
+def test_fields_of_other_types_are_one_line(place: Scene) -> None:
+    changes: tuple[Callable[[Recipe], dict[str, Any]], ...] = (
+        lambda recipe: {**recipe.to_json(), "epochs": "many"},
+        lambda recipe: {**recipe.to_json(), "batch_size": None},
+        lambda recipe: {**recipe.to_json(), "network": {"kind": "MLP", "hidden": "x"}},
+        lambda recipe: {**recipe.to_json(), "optimiser": 3},
+        lambda recipe: {**recipe.to_json(), "sharding": {"kind": "Sharding", "shards": []}},
+    )
+    proven = place.prove("n1")
+    for change in changes:
+        plain = change(replace(RECIPE, network=MLP((16,))))
+        bad = replace(proven.submission, commitment=replace(proven.submission.commitment, recipe=plain))
+        with pytest.raises(AttackSuspected, match="another form"):
+            through_files(bad, place.retained(proven), "n1")
+        assert not SpotCheck().verify(bad, place.retained(proven), "n1").holds
