@@ -22,9 +22,9 @@ class L1Sparse:
     **Raises:** `ProgrammerError("bad-hyperparameter")`.
     """
 
-    epochs: float = 5
+    epochs: float = 4
     lr: float | None = None
-    gamma: float = 3e-4
+    gamma: float = 1e-3
     trend: Literal["decreasing", "constant", "increasing"] = "decreasing"
     free: float = 0.0
 
