@@ -30,7 +30,7 @@ from expunge.unlearning import (
 )
 from expunge.unlearning.empirical import Ground, grounds
 from expunge.unlearning.fisher import FisherForgetting as Fisher
-from expunge.unlearning.influence import _difference, single_gradients, woodbury_inverse
+from expunge.unlearning.influence import _difference, record_slopes, single_gradients, woodbury_inverse
 from expunge.unlearning.random_labels import wrong_labels
 
 RECIPE = Recipe(network=MLP((16,)), optimiser=SGD(lr=0.1), epochs=4, batch_size=16)
@@ -114,6 +114,14 @@ def test_single_gradients_meet_the_loop(ground: Ground) -> None:
         loss = ground.recipe.loss.mean(module(part.features[number : number + 1]), part.targets[number : number + 1])
         slopes = torch.autograd.grad(loss, list(module.parameters()))
         torch.testing.assert_close(rows[number], torch.cat([slope.reshape(-1) for slope in slopes]))
+
+
+def test_slopes_along_a_direction_are_gradients_times_it(ground: Ground) -> None:
+    part = ground.retained.on(torch.arange(7))
+    rows = single_gradients(ground, part)
+    direction = torch.randn(rows.shape[1], generator=torch.Generator().manual_seed(2))
+    found = record_slopes(ground.module(), part.features, part.targets, ground.recipe.loss, direction)
+    torch.testing.assert_close(found, rows @ direction, rtol=1e-4, atol=1e-5)
 
 
 def test_the_difference_has_the_weights_of_the_definition(ground: Ground) -> None:

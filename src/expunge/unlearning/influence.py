@@ -1,17 +1,19 @@
 """Influence unlearning: one second-order step to where training without the forgotten records would have ended."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
-from torch.func import functional_call, grad, vmap
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+from torch.func import functional_call, grad, jvp, vmap
 
 from expunge.errors import ProgrammerError
 from expunge.networks import State, layout
 from expunge.randomness import torch_generator
+from expunge.training import CrossEntropy, SquaredError
 from expunge.training.curvature import Curvature, CurvatureKind, conjugate_gradient
 from expunge.training.pruning import masks
 from expunge.unlearning.empirical import Ground, Part, carry_out, check_positive, forecast
@@ -128,6 +130,26 @@ def single_gradients(ground: Ground, part: Part) -> Float[Tensor, "records param
     found = vmap(grad(single), in_dims=(None, 0, 0), chunk_size=64)(values, part.features, part.targets)
     rows: Tensor = vmap(plan.flatten)(found)
     return rows * _hold(ground, plan.flatten)
+
+
+def record_slopes(
+    module: nn.Module,
+    features: Float[Tensor, "records *shape"],
+    targets: Shaped[Tensor, " records"],
+    loss: CrossEntropy | SquaredError,
+    direction: Float[Tensor, " parameters"],
+) -> Float[Tensor, " records"]:
+    """grad l_i . direction for every record i, in one forward-mode pass: with H^-1 v as direction, its influence."""
+    plan = layout(module)
+    values = {name: value.detach() for name, value in module.named_parameters()}
+
+    def losses(point: dict[str, Tensor]) -> Tensor:
+        return loss.per_record(functional_call(module, point, (features,)), targets)
+
+    with warnings.catch_warnings():  # torch's own first use of forward mode warns of its own internals
+        warnings.simplefilter("ignore", DeprecationWarning)
+        found: Tensor = jvp(losses, (values,), (plan.unflatten(direction),))[1]
+    return found
 
 
 def _curvature(ground: Ground, part: Part, damping: float) -> Curvature:
