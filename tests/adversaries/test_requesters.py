@@ -7,14 +7,19 @@ from scipy.optimize import minimize
 
 from expunge.adversaries.requesters import (
     AlteredCopies,
+    Backdoor,
+    Blended,
     Crafted,
+    Exhaust,
     FirstOrder,
     Greedy,
     Neighbours,
+    NeverTrained,
     Polish,
     Relaxed,
     Requester,
     Select,
+    Sequential,
     Task,
     benign,
     capped_simplex,
@@ -181,3 +186,42 @@ def test_the_server_without_a_gate_unlearns_what_was_submitted(few: Records, pla
     assert not seen.features[rows].equal(few.features[rows])
     others = [row for row in range(len(few)) if row not in rows]
     assert seen.features[others].equal(few.features[others])
+
+
+def test_a_stream_stays_below_its_bound_and_names_records_once(few: Records, plain_model: Trained):
+    """One action a step; the bound is the true unlearner's, not a prediction's."""
+    task = Task(few, plain_model, FirstOrder(0.003), few.test.select([0, 1]), 6, products=10)
+    attack = Sequential(steps=2, honest=2, stealth=0.02)
+    played = attack.play(task)
+    assert len(played.actions) == 2
+    assert max(abs(change) for change in played.changes) <= 0.02
+    assert not played.actions[0] & (played.actions[1] | played.honest[1])
+    assert frozenset().union(*played.actions) == attack.run(task).forget
+    assert all(
+        not action
+        for action in replace(attack, stealth=0.0, steps=1).play(replace(task, method=FirstOrder(5.0))).actions
+    )
+
+
+def test_foreign_requests_look_like_own_ids_and_are_not_the_records(few: Records, plain_model: Trained):
+    task = Task(few, plain_model, FirstOrder(), few.test.select([0]), 4)
+    for attack in (Blended(), NeverTrained()):
+        crafted = attack.run(task)
+        rows = [few.row_of[each] for each in crafted.copies.ids]
+        assert set(crafted.copies.ids) == crafted.forget <= set(few.train.ids)
+        assert not any(copy.equal(few.features[row]) for copy, row in zip(crafted.copies.features, rows, strict=True))
+
+
+def test_a_patch_is_put_on_the_targets_and_their_class_left_out(few: Records, plain_model: Trained):
+    task = Task(few, plain_model, Retrain(), few.test, 4)
+    patched = Backdoor(wanted=3).patched(task)
+    assert 3 not in patched.targets.targets.tolist()
+    assert patched.targets.features[..., -2:, -2:].eq(1).all()
+    assert len(Backdoor(wanted=3).run(task).forget) == 4
+
+
+def test_exhaustion_names_the_largest_gradients(few: Records, plain_model: Trained):
+    task = Task(few, plain_model, Retrain(), few.test.select([0]), 3)
+    view, found = View(task, task.known), Exhaust().run(task).forget
+    norms = torch.stack([view.weighted(row).norm() for row in torch.eye(len(view.train))])
+    assert found == task.ids(norms.topk(3).indices.tolist())
