@@ -1,14 +1,16 @@
 """The screen that decides: all statistics together, against each kind of honest owner in turn.
 
-Three logistic regressions, fitted at calibration on rehearsed attacks, tell attacks from random, from coherent and from
-hard honest batches. The score is the least of the three log-odds: a batch is suspicious only if it resembles no kind of
-honest owner.
+For each kind of rehearsed attack and each kind of honest owner a logistic regression, fitted at calibration, tells one
+from the other. The score is the largest, over the attacks, of the least, over the owners, of the log-odds: a batch is
+suspicious if it resembles some attack more than every kind of honest owner.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
+from jaxtyping import Float
 
 from expunge.screening.forecasts import alignment, dry_run, statistics
 from expunge.screening.ground import forecast
@@ -17,8 +19,9 @@ from expunge.screening.submission import Description, Finding, Submission, compa
 
 @dataclass(frozen=True)
 class Line:
-    """One linear score: log-odds of an attack against one kind of honest owner, on standardised statistics."""
+    """Log-odds of one kind of attack against one kind of honest owner, linear in the standardised statistics."""
 
+    attack: str
     against: str
     weights: tuple[float, ...]
     offset: float
@@ -26,9 +29,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Combined:
-    """Least log-odds of an attack over the kinds of honest owners. Without lines it measures and holds nothing.
+    """Log-odds of the likeliest attack against the likeliest honest owner. Without lines it holds nothing.
 
-    **Arguments:** `names`: statistics in order; `centre`, `scale`: their mean and deviation; `lines`: one a kind.
+    **Arguments:** `names`: statistics in order; `centre`, `scale`: their mean and deviation; `lines`: one a pair.
     """
 
     names: tuple[str, ...] = ()
@@ -49,13 +52,21 @@ class Combined:
         """All statistics, and the least log-odds."""
         scores = measures(submission)
         if self.lines:
-            values = (np.array([scores[name] for name in self.names]) - self.centre) / self.scale
-            odds = {line.against: float(values @ np.array(line.weights) + line.offset) for line in self.lines}
-            scores |= {f"against_{name}": value for name, value in odds.items()}
-            scores["log_odds"] = min(odds.values())
+            values = _tamed((np.array([scores[name] for name in self.names]) - self.centre) / self.scale)
+            odds = self._odds(values)
+            scores |= {f"like_{attack}": least for attack, least in odds.items()}
+            scores["log_odds"] = max(odds.values())
         else:
             scores["log_odds"] = 0.0
-        return compared("combined", scores, "log_odds", threshold, "Least log-odds of an attack")
+        return compared("combined", scores, "log_odds", threshold, "Log-odds of the likeliest attack")
+
+    def _odds(self, values: Float[np.ndarray, " statistics"]) -> dict[str, float]:
+        """For each attack the least log-odds over the kinds of owners."""
+        found: dict[str, float] = {}
+        for line in self.lines:
+            odds = float(values @ np.array(line.weights) + line.offset)
+            found[line.attack] = min(odds, found.get(line.attack, odds))
+        return found
 
 
 def measures(submission: Submission) -> dict[str, float]:
@@ -67,20 +78,32 @@ def measures(submission: Submission) -> dict[str, float]:
 
 
 def fit(
-    attacked: Sequence[Mapping[str, float]], honest: Mapping[str, Sequence[Mapping[str, float]]], strength: float = 0.3
+    attacked: Mapping[str, Sequence[Mapping[str, float]]],
+    honest: Mapping[str, Sequence[Mapping[str, float]]],
+    strength: float = 0.3,
 ) -> Combined:
     """The screen fitted to measured batches; `strength` is the inverse of the L2 penalty."""
     from sklearn.linear_model import LogisticRegression
 
-    names = tuple(attacked[0])
-    bad = np.array([[each[name] for name in names] for each in attacked])
+    names = tuple(next(iter(attacked.values()))[0])
+    bad = {kind: np.array([[each[name] for name in names] for each in some]) for kind, some in attacked.items()}
     good = {kind: np.array([[each[name] for name in names] for each in some]) for kind, some in honest.items()}
-    everything = np.concatenate([bad, *good.values()])
+    everything = np.concatenate([*bad.values(), *good.values()])
     centre, scale = everything.mean(0), everything.std(0) + 1e-9
     lines = []
-    for kind, some in good.items():
-        points = (np.concatenate([bad, some]) - centre) / scale
-        labels = np.array([1] * len(bad) + [0] * len(some))
+    for (attack, crafted), (kind, some) in product(bad.items(), good.items()):
+        points = _tamed((np.concatenate([crafted, some]) - centre) / scale)
+        labels = np.array([1] * len(crafted) + [0] * len(some))
         model = LogisticRegression(C=strength, max_iter=2000, class_weight="balanced").fit(points, labels)
-        lines.append(Line(kind, tuple(map(float, model.coef_[0])), float(model.intercept_[0])))
+        lines.append(Line(attack, kind, tuple(map(float, model.coef_[0])), float(model.intercept_[0])))
     return Combined(names, tuple(map(float, centre)), tuple(map(float, scale)), tuple(lines))
+
+
+def _tamed(values: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """Cut at so many deviations: no single statistic that runs off may outweigh all others."""
+    cut: Float[np.ndarray, ...] = np.clip(values, -CUT, CUT)
+    return cut
+
+
+CUT = 1.5
+"""Deviations."""

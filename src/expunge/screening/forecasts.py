@@ -132,7 +132,8 @@ def statistics(submission: Submission) -> dict[str, float]:
 
 
 def _unit(vectors: torch.Tensor) -> torch.Tensor:
-    return vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    found: torch.Tensor = vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    return found
 
 
 def _pairwise(units: torch.Tensor) -> float:

@@ -130,7 +130,10 @@ class Head:
                 block = (self.features * weight[:, None]).T @ self.features / count
                 matrix[one, :, other], matrix[other, :, one] = block, block.T
         square = matrix.reshape(classes * columns, -1).double()
-        return torch.linalg.cholesky(square + self.damping * torch.eye(len(square), dtype=torch.float64)).float()
+        found: Tensor = torch.linalg.cholesky(
+            square + self.damping * torch.eye(len(square), dtype=torch.float64)
+        ).float()
+        return found
 
     def gradients(self, places: Int[Tensor, " some"]) -> Float[Tensor, "some parameters"]:
         """Gradients of single records' losses in the last layer."""

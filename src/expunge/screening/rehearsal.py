@@ -54,7 +54,8 @@ def _nearest(ground: Ground, point: Tensor, label: int, size: int) -> Tensor:
     part = ground.records.train
     far = (part.features - point).flatten(1).norm(dim=1)
     far[part.targets != label] = float("inf")
-    return far.topk(min(size, int((part.targets == label).sum())), largest=False).indices
+    found: Tensor = far.topk(min(size, int((part.targets == label).sum())), largest=False).indices
+    return found
 
 
 def _influential(ground: Ground, probe: int, size: int, allowed: Tensor) -> Tensor:

@@ -84,4 +84,5 @@ class Repair:
         )
         apart = apart.masked_fill(deleted.targets[:, None] != retained.targets[None], float("inf"))
         nearest = apart.topk(min(self.neighbours, len(retained)), largest=False)
-        return nearest.indices[nearest.values.isfinite()].unique()
+        found: Tensor = nearest.indices[nearest.values.isfinite()].unique()
+        return found
