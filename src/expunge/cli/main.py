@@ -10,6 +10,7 @@ from typer.exceptions import TyperException
 from expunge import __version__
 from expunge.cli import (
     adopt,
+    attack,
     audit,
     case,
     challenge,
@@ -80,6 +81,7 @@ for _module in (
     methods,
     glucose,
     study,
+    attack,
     demo,
 ):
     _module.register(app)
