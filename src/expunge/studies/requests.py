@@ -111,6 +111,9 @@ def _copies(rows: Sequence[Row]) -> Iterator[StudyClaim]:
 def _screens(rows: Sequence[Row]) -> Iterator[StudyClaim]:
     found = [r for r in rows if r["part"] == "screen"]
     for attack in ("naive", "capped", "neighbour"):
+        if not found:
+            yield mean_claim(f"screen.auc.{attack}", [])
+            continue
         name, least = (
             f"screen.auc.{attack}",
             {each: _least(found, each, attack) for each in {r["screen"] for r in found}},
