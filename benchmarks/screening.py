@@ -46,7 +46,9 @@ def main() -> None:
     print(f"{SIZE} records, {weights} weights, a request for {ASKED}")
     print(f"first request on a model  {first:6.2f} s  (mark: 2 s)")
     print(f"each one after it         {next_one:6.2f} s")
-    print(f"naive forecast            {naive:6.2f} s  {found.products} products  {naive / first:.1f} times the first")
+    print(
+        f"naive forecast            {naive:6.2f} s  {found.products} products  {naive / next_one:.1f} times a request's"
+    )
 
 
 if __name__ == "__main__":

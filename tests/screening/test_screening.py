@@ -11,6 +11,7 @@ from expunge.records import Records, commitments, new_salts
 from expunge.screening import (
     Budgets,
     Calibration,
+    Canaries,
     Committed,
     ExactMatch,
     Ground,
@@ -83,7 +84,7 @@ def test_medoids_are_the_greedy_ones_and_outliers_are_isolated() -> None:
     assert isolated(lonely, 2).tolist() == [False] * 9 + [True]
 
 
-@pytest.mark.parametrize("each", [*GATES, *EVIDENCE, Combined()], ids=lambda each: each.describe().name)
+@pytest.mark.parametrize("each", [*GATES, *EVIDENCE, Combined(), Canaries()], ids=lambda each: each.describe().name)
 def test_every_screen_keeps_the_contract(each: Screen, ground: Ground) -> None:
     assert isinstance(each, Screen)
     words = each.describe()
@@ -172,3 +173,18 @@ def test_repair_uses_retained_records_alone(plain_model: Trained, few: Records) 
     assert repaired.digest != plain_model.model.digest
     assert repaired.digest == way.run(plain_model.model, deleted, retained).digest
     assert way.run(plain_model.model, deleted.select([]), retained) is plain_model.model
+
+
+def test_canaries_find_a_class_that_was_lost_and_nothing_where_nothing_changed(ground: Ground) -> None:
+    request = asked(ground, [0])
+    assert Canaries().judge(replace(request, after=ground.model)).scores == {"worst_class_fall": 0.0, "flips": 0.0}
+    state = dict(ground.model.constituents[0] or {})
+    name = [each for each in state if each.endswith("bias")][-1]
+    silenced = state[name].clone()
+    silenced[3] = -100.0
+    broken = replace(ground.model, constituents=({**state, name: silenced},))
+    found = Canaries().judge(replace(request, after=broken))
+    test = ground.records.test
+    right = ground.model.predict(test.features) == test.targets
+    assert found.verdict is Verdict.HELD
+    assert found.scores["worst_class_fall"] == pytest.approx(float(right[test.targets == 3].float().mean()))

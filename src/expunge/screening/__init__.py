@@ -2,6 +2,7 @@
 
 from expunge.screening.budgets import Budgets
 from expunge.screening.calibration import Calibration, Level, calibrate
+from expunge.screening.canaries import Canaries
 from expunge.screening.combined import Combined
 from expunge.screening.exact_match import ExactMatch
 from expunge.screening.forecasts import Alignment, DryRun, GroupLeftOut, Statistics
@@ -17,6 +18,7 @@ __all__ = [
     "Alignment",
     "Budgets",
     "Calibration",
+    "Canaries",
     "Combined",
     "Committed",
     "Description",

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from expunge.records import TRAIN, Records
 from expunge.screening.ground import Ground
+from expunge.training import Model
 
 
 class Verdict(StrEnum):
@@ -67,7 +68,7 @@ class Submission:
     committed: Committed | None = None
     history: tuple[Past, ...] = ()
     day: float = 0.0
-    after: Any = None
+    after: Model | None = None
 
     @cached_property
     def rows(self) -> Int[Tensor, " requested"]:
