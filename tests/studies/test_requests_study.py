@@ -5,7 +5,7 @@ import pytest
 from expunge.adversaries.requesters import Crafted, Task
 from expunge.records import Records
 from expunge.studies.frame import Setting
-from expunge.studies.requests import RequestsStudy
+from expunge.studies.requests import RequestsStudy, reduced
 from expunge.studies.requests_cells import auc, modification, targets_between, trained
 from expunge.unlearning import Retrain
 
@@ -56,3 +56,10 @@ def test_targets_are_right_and_ordered_by_margin(records: Records):
     assert min(each) > 0
     assert task.goal(made.model) == pytest.approx(sum(each), rel=1e-5)
     assert Crafted(frozenset()).submitted(records) is records
+
+
+def test_small_scale_takes_a_part_of_large_data_and_all_of_small(records: Records, few: Records):
+    assert reduced(few) is few
+    many = records.select(list(range(len(records))))
+    assert len(reduced(many).train) <= 1500
+    assert len(reduced(many).test) <= 600

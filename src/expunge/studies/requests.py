@@ -9,6 +9,7 @@ import numpy as np
 
 from expunge.adversaries.requesters import KINDS
 from expunge.errors import OperatorError
+from expunge.records import Records
 from expunge.reports.study import StudyFigure
 from expunge.studies.claims import StudyClaim, mean_claim, share_claim
 from expunge.studies.frame import Row, Setting
@@ -38,7 +39,8 @@ class RequestsStudy:
     def run(self, setting: Setting, cell: str) -> list[Row]:
         """Measure one cell."""
         first, part = cell.split(".")
-        seed, records = int(first.removeprefix("seed-")), setting.records
+        seed = int(first.removeprefix("seed-"))
+        records = reduced(setting.records) if setting.scale == "small" else setting.records
         near, far, copies, attacked, honest = COUNTS[setting.scale]
         parts: dict[str, Callable[[], list[Row]]] = {
             "selection": partial(selection, records, seed, near),
@@ -47,7 +49,7 @@ class RequestsStudy:
             "screens": partial(screens, records, seed, attacked, honest),
             "sequential": partial(sequential, records, seed),
         }
-        return parts[part]()
+        return [{**row, "trained_on": len(records.train)} for row in parts[part]()]
 
     def claims(self, setting: Setting, rows: Sequence[Row]) -> list[StudyClaim]:
         """The marks of the study."""
@@ -58,6 +60,15 @@ class RequestsStudy:
         """Flips by attack and unlearner; AUC by screen and attack."""
         del setting
         return requests_figures(rows)
+
+
+def reduced(records: Records) -> Records:
+    """At most 1,500 training and 600 test records, evenly over the order: what small scale has time for."""
+    kept = set[str]()
+    for part, most in ((records.train, 1500), (records.test, 600)):
+        step = max(1, -(-len(part) // most))
+        kept |= set(part.ids[::step])
+    return records if len(kept) == len(records) else records.select(records.rows(kept))
 
 
 def flips(rows: Sequence[Row], attack: str, **more: object) -> list[bool]:
@@ -110,23 +121,25 @@ def _copies(rows: Sequence[Row]) -> Iterator[StudyClaim]:
 
 def _screens(rows: Sequence[Row]) -> Iterator[StudyClaim]:
     found = [r for r in rows if r["part"] == "screen"]
-    for attack in ("naive", "capped", "neighbour"):
-        if not found:
-            yield mean_claim(f"screen.auc.{attack}", [])
-            continue
-        name, least = (
-            f"screen.auc.{attack}",
-            {each: _least(found, each, attack) for each in {r["screen"] for r in found}},
-        )
-        best = max(sorted(least), key=lambda each: float(np.mean(least[each])))
-        mark = 0.95 if attack == "naive" else 0.9
-        words = f">= {mark}, combined screen, the worst of three kinds of owners; best: {best}"
-        words += f" {float(np.mean(least[best])):.2f}"
-        yield mean_claim(name, least["combined"], words, partial(le, mark))
+    for among, end in (("unknown", ""), ("probes", ".on_probes")):
+        some = [r for r in found if r["targets_among"] == among]
+        for attack in ("naive", "capped", "neighbour"):
+            yield _auc(some, attack, f"screen.auc.{attack}{end}")
     for kind in KINDS:
         own = {r["seed"]: r["fpr"] for r in found if r["honest"] == kind and r["screen"] == "combined"}
         name = f"screen.fpr.{kind.replace('-', '_')}"
         yield mean_claim(name, list(own.values()), "<= 0.05", lambda value: value <= 0.05)
+
+
+def _auc(found: Sequence[Row], attack: str, name: str) -> StudyClaim:
+    """The combined screen's AUC, and the best screen by name."""
+    least = {each: _least(found, each, attack) for each in {r["screen"] for r in found}}
+    if not least:
+        return mean_claim(name, [])
+    best = max(sorted(least), key=lambda each: float(np.mean(least[each])))
+    mark = 0.95 if attack == "naive" else 0.9
+    words = f">= {mark}, combined screen, the worst of three kinds of owners; best: {best}"
+    return mean_claim(name, least["combined"], f"{words} {float(np.mean(least[best])):.2f}", partial(le, mark))
 
 
 def _least(found: Sequence[Row], name: str, attack: str) -> list[float]:

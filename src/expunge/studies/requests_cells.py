@@ -104,25 +104,32 @@ def modification(records: Records, seed: int, count: int) -> list[Row]:
 def screens(records: Records, seed: int, attacked: int, honest: int) -> list[Row]:
     """Each screen's AUC and TPR at 5 % FPR: naive and adaptive attacks against three kinds of honest owners.
 
-    The targets are no probes of the provider's: every other test record is a probe, and the rest may be attacked.
+    Every other test record is a probe of the provider's. Targets are taken from the rest, and then from the probes.
     """
     made = trained(records, seed)
-    ground = Ground(made.model, records.without(records.test.ids[1::2]), seed=seed)
+    probes, rest = (records.without(records.test.ids[first::2]) for first in (1, 0))
+    ground = Ground(made.model, probes, seed=seed)
     size = min(BATCH, max(2, len(records.train) // 20))
     calibration = calibrate(ground, sizes=(size,), batches=60)
-    unknown = records.without(records.test.ids[0::2])
-    targets = targets_between(made.model, unknown, 0.0, 0.2, attacked)
-    tasks = [Task(records, made, Retrain(), target, size, seed=seed) for target in _each(targets)]
-    drawn = [replace(tasks[0], seed=1000 * (seed + 1) + number) for number in range(honest)]
-    batches = {name: [attack.run(task) for task in tasks] for name, attack in ADAPTIVE.items()}
-    batches |= {kind: [benign(task, kind) for task in drawn] for kind in KINDS}
+    tasks = {
+        among: [
+            Task(records, made, Retrain(), target, size, seed=seed)
+            for target in _each(targets_between(made.model, part, 0.0, 0.2, attacked))
+        ]
+        for among, part in (("unknown", rest), ("probes", probes))
+    }
+    drawn = [replace(tasks["probes"][0], seed=1000 * (seed + 1) + number) for number in range(honest)]
+    good = {kind: [benign(task, kind) for task in drawn] for kind in KINDS}
+    bad = {(a, n): [x.run(task) for task in some] for a, some in tasks.items() for n, x in ADAPTIVE.items()}
     rows, threshold = list[Row](), calibration.threshold(size)
     for each in (*EVIDENCE, calibration.screen):
-        judge = _scorer(ground, each)
-        scores = {name: [judge(crafted) for crafted in some] for name, some in batches.items()}
-        name = each.describe().name
+        judge, name = _scorer(ground, each), each.describe().name
+        honest_scores = {kind: [judge(crafted) for crafted in some] for kind, some in good.items()}
         own = threshold if name == "combined" else None
-        rows += [_compared(seed, name, a, k, scores[a], scores[k], own) for a in ADAPTIVE for k in KINDS]
+        for (among, attack), some in bad.items():
+            found = [judge(crafted) for crafted in some]
+            pairs = honest_scores.items()
+            rows += [{**_compared(seed, name, attack, k, found, s, own), "targets_among": among} for k, s in pairs]
     return rows
 
 

@@ -41,7 +41,7 @@ def _mean(rows: Sequence[Row], attack: str, unlearner: str, defence: str) -> flo
 
 
 def _screens(rows: Sequence[Row]) -> list[StudyFigure]:
-    own = [row for row in rows if row["part"] == "screen"]
+    own = [row for row in rows if row["part"] == "screen" and row["targets_among"] == "unknown"]
     if not own:
         return []
     columns = list(dict.fromkeys((row["attack"], row["honest"]) for row in own))
@@ -51,7 +51,12 @@ def _screens(rows: Sequence[Row]) -> list[StudyFigure]:
     for key, title in titles.items():
         values = [[_screen(own, key, name, *column) for column in columns] for name in screens]
         drawing = heatmap(title, screens, [f"{a} / {h}" for a, h in columns], values, Axis("", Unit.SHARE))
-        made.append(StudyFigure(drawing, "Columns: attack / kind of honest owner. Capped and neighbour are adaptive."))
+        made.append(
+            StudyFigure(
+                drawing,
+                "Columns: attack / kind of honest owner; targets are no probes. Capped and neighbour are adaptive.",
+            )
+        )
     return made
 
 
