@@ -27,6 +27,7 @@ bench: $(READY)  ## speed as ratios within one run
 	$(BIN)/python benchmarks/valuation.py
 	$(BIN)/python benchmarks/curvature.py
 	$(BIN)/python benchmarks/empirical.py
+	$(BIN)/python benchmarks/screening.py
 
 faults: $(READY)  ## every fault at every system call of every transition
 	$(BIN)/python tests/faults/run.py

@@ -10,6 +10,7 @@ from typer.exceptions import TyperException
 from expunge import __version__
 from expunge.cli import (
     adopt,
+    attack,
     audit,
     case,
     challenge,
@@ -25,6 +26,7 @@ from expunge.cli import (
     methods,
     requests,
     rotate_key,
+    screen,
     status,
     study,
     train,
@@ -67,6 +69,7 @@ for _module in (
     case,
     status,
     requests,
+    screen,
     derive,
     forget_salt,
     rotate_key,
@@ -78,6 +81,7 @@ for _module in (
     methods,
     glucose,
     study,
+    attack,
     demo,
 ):
     _module.register(app)

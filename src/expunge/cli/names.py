@@ -108,6 +108,7 @@ def studies() -> "dict[str, Study]":
     """Every study by name."""
     from expunge.studies.assurance import AssuranceStudy
     from expunge.studies.certified import CertifiedStudy
+    from expunge.studies.requests import RequestsStudy
     from expunge.studies.sharding import ShardingStudy
     from expunge.studies.sparsity import SparsityStudy
     from expunge.studies.valuation import ValuationStudy
@@ -116,6 +117,7 @@ def studies() -> "dict[str, Study]":
     studies = (
         AssuranceStudy(),
         CertifiedStudy(),
+        RequestsStudy(),
         ShardingStudy(),
         SparsityStudy(),
         ValuationStudy(),

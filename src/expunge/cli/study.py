@@ -15,7 +15,9 @@ def register(app: typer.Typer) -> None:
 
 
 def study(
-    name: Annotated[str, typer.Argument(help="assurance, certified, sharding, sparsity, valuation, verification.")],
+    name: Annotated[
+        str, typer.Argument(help="assurance, certified, requests, sharding, sparsity, valuation, verification.")
+    ],
     out: Out = Path("study-out"),
     data: Data = "digits",
     target: Target = None,

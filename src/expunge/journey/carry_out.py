@@ -39,22 +39,6 @@ FEW_SHADOWS: Final = 8
 """Shadow models where it cannot, and each costs a training run of its own."""
 
 
-def screen(store: Store, ids: Sequence[str]) -> dict[str, Any]:
-    """Judge a request by the record ids alone: every one must be held by this workspace.
-
-    **Raises:** `RequesterError("unknown-record")`.
-    """
-    records = artifacts.read_records(store)
-    rows = records.rows(ids)
-    training = sum(records.split[row] == "train" for row in rows)
-    return {
-        "verdict": "passed",
-        "records": len(rows),
-        "training_records": training,
-        "reasons": [f"all {len(rows)} records are held here under the ids that were named; {training} of them train"],
-    }
-
-
 def plan(store: Store, ids: Sequence[str], method: Method) -> dict[str, Any]:
     """The method and what it would cost; raises what the method refuses."""
     deletion = _deletion(store, ids, None)

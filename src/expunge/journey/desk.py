@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from expunge.errors import OperatorError, RequesterError
-from expunge.journey import artifacts, casework, config, history, proving, requests, transitions, worker
+from expunge.journey import artifacts, casework, config, history, proving, requests, screened, transitions, worker
 from expunge.journey.requests import Request, Subject, Wish
 from expunge.journey.steps import ModelSteps, method_of, record_ids
 from expunge.journey.transitions import State
@@ -17,6 +17,7 @@ from expunge.ledger import salts
 from expunge.ledger.store import Store
 from expunge.plain import encode
 from expunge.progress import Progress
+from expunge.records import Records
 from expunge.reports.deletion import deletion_report
 from expunge.reports.story import DeletionStory
 from expunge.unlearning import Method, prepare
@@ -37,17 +38,22 @@ class Desk:
         method: Method | None = None,
         key: str | UUID | None = None,
         by: str = "operator",
+        copies: Records | None = None,
         progress: Progress | None = None,
     ) -> dict[str, Any]:
         """File a request whose right is established, and carry it to its signed receipt.
 
         What the workspace cannot honour is refused before anything is filed. `key` is the idempotency key: the same
-        one files the same request once.
+        one files the same request once. `copies` are records as the requester handed them in, in place of `ids`: they
+        are matched with their commitments and kept nowhere.
 
-        **Raises:** `RequesterError("unknown-owner" | "unknown-record" | "nothing-to-delete" | "delete-everything")`;
+        **Raises:** `RequesterError("altered-copy" | "not-owner")` for copies;
+        `RequesterError("unknown-owner" | "unknown-record" | "nothing-to-delete" | "delete-everything")`;
         what the method refuses; `OperatorError("not-trained")`; `RequesterError("key-reused")`.
         """
         with self.workspace.store() as store:
+            if copies is not None:
+                ids, owner = screened.check_copies(store, copies, owner), None
             request = self._file(store, owner, ids, method, key, by)
             self._work(store, [request.id], progress)
             return self.outcome(store, request.id)
@@ -165,6 +171,14 @@ class Desk:
             names = ("screen", "plan", "unlearn", "audit", "receipt")
             left = {name: worker.read_record(store, request, name) for name in names}
             return {**self._line(store, found), "history": events, "steps": left}
+
+    def screening(self, request: str, *, again: bool = False, progress: Progress | None = None) -> dict[str, Any]:
+        """What screening found in a request; `again` judges it anew, which changes nothing of the request.
+
+        **Raises:** as `screened.shown`.
+        """
+        with self.workspace.store() as store:
+            return screened.shown(store, request, again=again, progress=progress)
 
     def audits(self) -> dict[str, Any]:
         """The audit of every request that has one, newest last."""

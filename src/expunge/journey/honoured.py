@@ -14,7 +14,7 @@ def _held(holds: bool) -> Verdict:
 
 @dataclass(frozen=True)
 class Screened:
-    """The request passed its screening."""
+    """The request passed its screening, or a person released it from a hold."""
 
     inputs: tuple[str, ...] = ("screen",)
 
@@ -22,8 +22,14 @@ class Screened:
         """Read the verdict."""
         del arguments
         found = subjects["screen"]
-        holds = found["verdict"] == "passed"
-        return Finding(_held(holds), "; ".join(found["reasons"]) or str(found["verdict"]), {}, "", "passed")
+        holds = found["verdict"] in ("passed", "released")
+        return Finding(
+            _held(holds),
+            "; ".join(found["reasons"]) or str(found["verdict"]),
+            {},
+            "",
+            "passed, or released by a person",
+        )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,18 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from expunge.journey import artifacts, carry_out, casework, lineage, proving, receipting, requests, revaluing, worker
+from expunge.journey import (
+    artifacts,
+    carry_out,
+    casework,
+    lineage,
+    proving,
+    receipting,
+    requests,
+    revaluing,
+    screened,
+    worker,
+)
 from expunge.journey.config import Config
 from expunge.journey.requests import Request
 from expunge.journey.worker import Record
@@ -80,8 +91,8 @@ class ModelSteps:
     progress: Progress | None = None
 
     def screen(self, request: Request) -> Record:
-        """Judge a request by the record ids alone: every one must be held by this workspace."""
-        return carry_out.screen(self.store, self._ids([request]))
+        """Judge a request: every record must be held here as it was committed to; the forecast where it is on."""
+        return screened.judge(self.store, self._ids([request]), request, self.progress)
 
     def plan(self, run: Sequence[Request]) -> Record:
         """What the method would cost."""
@@ -116,7 +127,7 @@ class ModelSteps:
             due = requests.deadline(connection, request, datetime.now(UTC))
             parents = _derived(connection, self._record(request, "unlearn")["old_model"])
         last = datetime.combine(due.due, time(23, 59, 59), UTC)
-        steps = {name: self._record(request, name) for name in ("screen", "unlearn", "audit")}
+        steps = self._steps(request)
         assured = casework.after_deletion(self.store, _holder([request]), request.id, steps, self.progress)
         rule = f"{due.regime}/{due.version}"
         return {"deadline": receipts.timestamp(last), "rule": rule, "derived": parents, "assurance": assured}
@@ -126,11 +137,12 @@ class ModelSteps:
         if step != "receipt":
             return record
         (request,) = run
-        steps = {name: self._record(request, name) for name in ("screen", "unlearn", "audit")}
+        steps = self._steps(request)
         holder = f"run/{request.run}"
         if "model" in objects.held(tx.connection, holder):
             carry_out.switch(tx, holder, steps["unlearn"].get("verification"))
             revaluing.switch(tx, holder)
+            screened.switch(tx)
         receipt = _receipt(request, steps, record, receipts.timestamp(tx.now))
         receipting.write_receipt(tx, request.id, receipt)
         revaluing.put_annex(tx, request.id, steps["unlearn"]["valuation"])
@@ -140,6 +152,11 @@ class ModelSteps:
     def _record(self, request: Request, step: str) -> dict[str, Any]:
         found: dict[str, Any] = worker.read_record(self.store, request.id, step)
         return found
+
+    def _steps(self, request: Request) -> dict[str, Any]:
+        """What the receipt and the case speak of; the screening with a person's word on it."""
+        steps = {name: self._record(request, name) for name in ("unlearn", "audit")}
+        return {"screen": screened.decided(self.store, request, self._record(request, "screen")), **steps}
 
     def _ids(self, run: Sequence[Request]) -> list[str]:
         records = artifacts.read_records(self.store)

@@ -1,0 +1,64 @@
+"""Pictures of the study `requests`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from expunge.reports import Axis, StudyFigure, Unit
+from expunge.reports.figures import heatmap
+
+Row = dict[str, Any]
+
+
+def requests_figures(rows: Sequence[Row]) -> list[StudyFigure]:
+    """Flips by attack, unlearner and defence; AUC by screen, attack and kind of honest owner."""
+    return [*_flips(rows), *_screens(rows)]
+
+
+def _flips(rows: Sequence[Row]) -> list[StudyFigure]:
+    own = [row for row in rows if row["part"] == "attack"]
+    made = []
+    for group in ("lowest 5 %", "5-20 %"):
+        some = [row for row in own if row["group"] == group]
+        if not some:
+            continue
+        attacks = list(dict.fromkeys(row["attack"] for row in some))
+        servers = list(dict.fromkeys((row["unlearner"], row["defence"]) for row in some))
+        names = [name if defence == "none" else f"{name} + {defence}" for name, defence in servers]
+        values = [[_mean(some, attack, *server) for server in servers] for attack in attacks]
+        drawing = heatmap(
+            f"Share of targets flipped, margins {group}", attacks, names, values, Axis("Flipped", Unit.SHARE)
+        )
+        words = "Retraining is exact and flips as well: exactness is no defence. The row `random` is the floor."
+        made.append(StudyFigure(drawing, words))
+    return made
+
+
+def _mean(rows: Sequence[Row], attack: str, unlearner: str, defence: str) -> float:
+    own = [r for r in rows if (r["attack"], r["unlearner"], r["defence"]) == (attack, unlearner, defence)]
+    return float(np.mean([row["flips"] / row["targets"] for row in own]))
+
+
+def _screens(rows: Sequence[Row]) -> list[StudyFigure]:
+    own = [row for row in rows if row["part"] == "screen" and row["targets_among"] == "unknown"]
+    if not own:
+        return []
+    columns = list(dict.fromkeys((row["attack"], row["honest"]) for row in own))
+    screens = list(dict.fromkeys(row["screen"] for row in own))
+    titles = {"auc": "AUC of each screen", "tpr_at_5": "Attacks caught at 5 % false positives"}
+    made = []
+    for key, title in titles.items():
+        values = [[_screen(own, key, name, *column) for column in columns] for name in screens]
+        drawing = heatmap(title, screens, [f"{a} / {h}" for a, h in columns], values, Axis("", Unit.SHARE))
+        made.append(
+            StudyFigure(
+                drawing,
+                "Columns: attack / kind of honest owner; targets are no probes. Capped and neighbour are adaptive.",
+            )
+        )
+    return made
+
+
+def _screen(rows: Sequence[Row], key: str, name: str, attack: str, kind: str) -> float:
+    return float(np.mean([r[key] for r in rows if (r["screen"], r["attack"], r["honest"]) == (name, attack, kind)]))

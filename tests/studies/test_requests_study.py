@@ -1,0 +1,65 @@
+from itertools import product
+
+import pytest
+
+from expunge.adversaries.requesters import Crafted, Task
+from expunge.records import Records
+from expunge.studies.frame import Setting
+from expunge.studies.requests import RequestsStudy, reduced
+from expunge.studies.requests_cells import auc, modification, targets_between, trained
+from expunge.unlearning import Retrain
+
+CLAIMS = {
+    "influence.flip_rate_low_margin",
+    "random.flip_rate",
+    "greedy.gain",
+    "modification.asr_without_gate",
+    "modification.asr_with_gate",
+    "screen.auc.naive",
+    "screen.auc.capped",
+    "screen.auc.neighbour",
+    "screen.fpr.coherent",
+    "screen.fpr.hard_honest",
+    "repair.flips_left",
+    "repair.test_gap",
+    "sequential.flip_rate",
+    "sequential.stealth",
+}
+
+
+def test_auc_counts_pairs():
+    bad, good = [3.0, 1.0, 2.0], [2.0, 0.0]
+    pairs = [1.0 if one > other else 0.5 if one == other else 0.0 for one, other in product(bad, good)]
+    assert auc(bad, good) == pytest.approx(sum(pairs) / 6)
+
+
+def test_a_claim_without_rows_has_no_answer_and_says_why(records: Records):
+    claims = RequestsStudy().claims(Setting(records, "digits", "small", (0,)), [])
+    assert {claim.name for claim in claims} >= CLAIMS
+    assert all(claim.value is None and claim.holds is None and claim.why for claim in claims)
+
+
+def test_record_matching_refuses_every_copy(records: Records):
+    rows = modification(records, 0, 1)
+    gated = [row for row in rows if row["defence"] == "record matching"]
+    assert len(gated) == 4
+    assert all(row["refused"] and row["flips"] == 0 for row in gated)
+    assert all(row["accuracy_after"] == row["accuracy_before"] for row in gated)
+
+
+def test_targets_are_right_and_ordered_by_margin(records: Records):
+    made = trained(records, 0)
+    found = targets_between(made.model, records, 0.0, 0.5, 5)
+    task = Task(records, made, Retrain(), found, 1)
+    each = [Task(records, made, Retrain(), found.select([row]), 1).goal(made.model) for row in range(5)]
+    assert each == sorted(each)
+    assert min(each) > 0
+    assert task.goal(made.model) == pytest.approx(sum(each), rel=1e-5)
+    assert Crafted(frozenset()).submitted(records) is records
+
+
+def test_small_scale_takes_a_part_of_large_data_and_all_of_small(records: Records, few: Records):
+    assert reduced(few) is few
+    many = records.select(list(range(len(records))))
+    assert len(reduced(many).train) <= 1500
+    assert len(reduced(many).test) <= 600
