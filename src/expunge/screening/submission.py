@@ -148,5 +148,6 @@ def compared(name: str, scores: Mapping[str, float], statistic: str, threshold: 
     if threshold is None:
         return Finding(name, Verdict.PASSED, f"{what}: {score:.3g}; not calibrated, holds nothing.", scores, statistic)
     held = score > threshold
-    words = f"{what}: {score:.3g}, {'above' if held else 'within'} {threshold:.3g}, which 5 % of honest requests pass."
+    side = "above" if held else "within"
+    words = f"{what}: {score:.3g}, {side} {threshold:.3g}, exceeded by 5 % of honest requests at most."
     return Finding(name, Verdict.HELD if held else Verdict.PASSED, words, scores, statistic, threshold)
