@@ -282,3 +282,9 @@ def test_a_request_is_shown_in_words(closed: dict, ws: Path, capsys: pytest.Capt
     shown = capsys.readouterr().out
     assert closed["request"] in shown
     assert "close" in shown
+
+
+def test_a_search_by_digest_says_what_it_cannot_see(ws: Path, capsys: pytest.CaptureFixture[str]):
+    capsys.readouterr()
+    main(["-w", str(ws), "fsck", "--prove-absent", hashlib.sha256(b"nowhere").hexdigest()])
+    assert "Not searched: the inside of larger objects" in capsys.readouterr().out
