@@ -248,9 +248,43 @@ def test_a_key_that_was_used_for_somebody_else_is_refused(closed: dict, ws: Path
     assert (again["request"], again["state"]) == (first["request"], "closed")
 
 
+def test_a_kill_after_the_close_is_caught_up(closed: dict, ws: Path, capsys: pytest.CaptureFixture[str]):
+    """Killed between the close and the page: the owner is unknown by then, the log and the page still come."""
+    key = "6f0e3f0a-1111-4111-8111-000000000002"
+    same = ("forget", "--owner", "owner-024", "--key", key)
+    done = run(capsys, "-w", str(ws), *same)[1]
+    page, checkpoint = Path(done["report"]), ws / "log" / "checkpoint"
+    wanted = checkpoint.read_bytes()
+    for command in (same[:3], ("requests", "resume"), same):
+        page.unlink()
+        checkpoint.unlink()
+        answer = run(capsys, "-w", str(ws), *command)[1]
+        assert page.is_file()
+        assert checkpoint.read_bytes() == wanted
+    assert answer["request"] == done["request"]
+
+
+def test_record_ids_come_from_a_regular_file(ws: Path, capsys: pytest.CaptureFixture[str]):
+    status, error, _ = run(capsys, "-w", str(ws), "forget", "--records", "/dev/zero")
+    assert (status, error["error"]["code"]) == (20, "bad-data")
+
+
+def test_a_folder_of_somebody_elses_keys_is_no_workspace_to_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "expunge.db").write_text("somebody else's")
+    _, error, _ = run(capsys, "init", str(tmp_path), *RECIPE)
+    assert error["error"]["code"] == "workspace-exists"
+    assert [path.name for path in tmp_path.iterdir()] == ["expunge.db"]
+
+
 def test_a_request_is_shown_in_words(closed: dict, ws: Path, capsys: pytest.CaptureFixture[str]):
     capsys.readouterr()
     assert main(["-w", str(ws), "requests", "show", closed["request"]]) == 0
     shown = capsys.readouterr().out
     assert closed["request"] in shown
     assert "close" in shown
+
+
+def test_a_search_by_digest_says_what_it_cannot_see(ws: Path, capsys: pytest.CaptureFixture[str]):
+    capsys.readouterr()
+    main(["-w", str(ws), "fsck", "--prove-absent", hashlib.sha256(b"nowhere").hexdigest()])
+    assert "Not searched: the inside of larger objects" in capsys.readouterr().out

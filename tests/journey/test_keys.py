@@ -86,5 +86,6 @@ def test_a_kill_in_between_is_carried_on(
     if then == "rotate":
         workspace.rotate_key()
         assert not (workspace.folder / keys.NEXT_FILE).exists()
+        assert (workspace.folder / keys.PUBLIC_FILE).read_text().count("BEGIN PUBLIC KEY") == 2
     assert verdict(workspace, "person-03", first).holds
     assert fsck(workspace.folder).problems == ()

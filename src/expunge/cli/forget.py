@@ -9,6 +9,9 @@ from expunge.cli.options import AsJson, workspace
 from expunge.cli.output import Result, emit, reporter
 from expunge.errors import OperatorError
 
+_LARGEST = 1 << 26
+"""Bytes of a file of record ids."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -117,10 +120,12 @@ def _certificate(result: Result) -> list[str]:
 
 
 def _read_ids(path: Path) -> tuple[str, ...]:
+    if not path.exists():
+        raise OperatorError("no-such-file", f"no such file: {path}")
+    if not path.is_file() or path.stat().st_size > _LARGEST:
+        raise OperatorError("bad-data", f"{path} is not a regular file of at most {_LARGEST:,} bytes")
     try:
         lines = path.read_text("utf-8").splitlines()
-    except FileNotFoundError:
-        raise OperatorError("no-such-file", f"no such file: {path}") from None
     except UnicodeDecodeError:
         raise OperatorError("bad-data", f"{path} is not UTF-8 text") from None
     return tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))

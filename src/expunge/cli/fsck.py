@@ -7,6 +7,11 @@ import typer
 from expunge.cli.options import AsJson, workspace
 from expunge.cli.output import Result, emit
 
+_SEARCHED = (
+    "No file and no value in the database is these bytes, nor is a stretch of the database files that is as long as "
+    "the store knows them to have been (else as long as a salt). Not searched: the inside of larger objects and files."
+)
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -16,7 +21,7 @@ def register(app: typer.Typer) -> None:
 def fsck(
     context: typer.Context,
     prove_absent: Annotated[
-        str | None, typer.Option(help="SHA-256 of bytes that must be nowhere in the store.")
+        str | None, typer.Option(help="SHA-256 of bytes that must be no file and no value of the store.")
     ] = None,
     as_json: AsJson = False,
 ) -> int:
@@ -49,5 +54,5 @@ def fsck(
 def _words(result: Result) -> str:
     lines = [f"{each['kind']}: {each['subject']}: {each['detail']}" for each in result["problems"]]
     looked = f"{result['objects']} objects, {result['rows']} rows, {result['bytes']:,} bytes looked at."
-    absent = {None: [], True: ["The bytes are nowhere in the store."], False: ["THE BYTES ARE STILL THERE."]}
+    absent = {None: [], True: [_SEARCHED], False: ["THE BYTES ARE STILL THERE."]}
     return "\n".join([*(lines or ["Nothing is wrong."]), looked, *absent[result["absent"]]])

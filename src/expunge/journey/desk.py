@@ -52,6 +52,7 @@ class Desk:
         what the method refuses; `OperatorError("not-trained")`; `RequesterError("key-reused")`.
         """
         with self.workspace.store() as store:
+            self._catch_up(store)
             if copies is not None:
                 ids, owner = screened.check_copies(store, copies, owner), None
             request = self._file(store, owner, ids, method, key, by)
@@ -114,6 +115,7 @@ class Desk:
     def resume(self, progress: Progress | None = None) -> dict[str, Any]:
         """Carry every open request as far as it goes: after a kill, a failure, or a person's decision."""
         with self.workspace.store() as store:
+            self._catch_up(store)
             done = self._work(store, None, progress)
             return {
                 "requests": [self._line(store, request) for request in done.requests],
@@ -275,6 +277,15 @@ class Desk:
                 self._report(store, request.id)
         self.workspace.publish(store)
         return done.demand()
+
+    def _catch_up(self, store: Store) -> None:
+        """Write what a kill after the close of a request kept back: its page, and the log in `log/`."""
+        with store.reading() as connection:
+            closed = requests.list_all(connection, [State.CLOSED])
+        for request in closed:
+            self._report(store, request.id)
+        if closed:
+            self.workspace.publish(store)
 
     def _report(self, store: Store, request: str) -> None:
         """The page beside the receipt; written again where it is missing."""

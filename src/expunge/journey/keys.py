@@ -7,6 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+import expunge_verify
 from expunge.ledger import files, log, receipts
 from expunge.ledger.signatures import SigningKey, public_pem
 from expunge.ledger.store import Store
@@ -59,6 +60,11 @@ def rotate(store: Store) -> tuple[str, str]:
     **Raises:** what keys, log and store raise.
     """
     waiting = store.folder / NEXT_FILE
+    with store.reading() as connection:
+        known = log.history(connection)
+        if waiting.exists() and SigningKey.load(waiting).public == known.current:  # killed after its commit
+            fresh = current_key(connection, store.folder)
+            return expunge_verify.key_id(known.keys[-2]), fresh.id
     with store.transaction() as tx:
         old = current_key(tx.connection, store.folder)
         fresh = _fresh(waiting)

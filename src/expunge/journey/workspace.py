@@ -10,7 +10,7 @@ from expunge.errors import OperatorError
 from expunge.journey import artifacts, carry_out, config, keys, lineage
 from expunge.journey.artifacts import TRAINING, WORKSPACE, StoredCheckpoints
 from expunge.journey.tables import MIGRATIONS
-from expunge.ledger import log, objects, salts, tiles
+from expunge.ledger import database, log, objects, salts, tiles
 from expunge.ledger.store import Store, Transaction
 from expunge.networks import initialise, needs_two_records
 from expunge.progress import Progress
@@ -194,7 +194,7 @@ def _try_network(recipe: Recipe, records: Records) -> None:
 
 def _refuse_other_files(folder: Path) -> None:
     """A folder that holds something else is never turned into a workspace."""
-    known = {"expunge.db", "expunge.toml", "keys"}
+    known = {database.NAME, config.NAME, "keys"}
     if folder.exists() and not folder.is_dir():
         raise OperatorError("workspace-exists", f"{folder.name} is a file")
     if folder.is_dir() and any(folder.iterdir()) and not known & {path.name for path in folder.iterdir()}:
