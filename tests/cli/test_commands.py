@@ -202,6 +202,22 @@ def test_no_workspace_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert run(capsys, "-w", str(tmp_path), "status")[1]["error"]["code"] == "workspace-missing"
 
 
+EMPIRICAL = (
+    "l1-sparse",
+    "salun",
+    "scrub",
+    "neg-grad-plus",
+    "random-labels",
+    "amun",
+    "boundary-shrink",
+    "bad-teacher",
+    "ssd",
+    "influence",
+    "fisher-forgetting",
+    "gradient-ascent",
+)
+
+
 def test_methods_and_doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     names = {method["name"]: method["claim"] for method in run(capsys, "methods")[1]["methods"]}
     assert names == {
@@ -209,7 +225,7 @@ def test_methods_and_doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path):
         **dict.fromkeys(
             ("certified", "certified-head", "noisy-fine-tuning", "output-perturbation", "langevin"), "certified"
         ),
-        **dict.fromkeys(("fine-tune", "newton", "rewind-and-descend"), "empirical"),
+        **dict.fromkeys(("fine-tune", "newton", "rewind-and-descend", *EMPIRICAL), "empirical"),
     }
     status, found, _ = run(capsys, "-w", str(tmp_path), "doctor")
     assert (status, found["problems"]) == (0, [])

@@ -16,6 +16,10 @@ ROOMS = (
     "training",
     "unlearning",
     "auditing",
+    "verification",
+    "screening",
+    "valuation",
+    "assurance",
     "reports",
     "studies",
 )
