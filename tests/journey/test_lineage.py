@@ -185,3 +185,12 @@ def test_descent_is_what_naive_walking_finds(tmp_path_factory, edges: list[tuple
         with store.reading() as connection:
             found = {each.digest for each in lineage.derived_from(connection, model(str(start)))}
     assert found == {model(str(number)) for number in reach(start)}
+
+
+@pytest.mark.parametrize("kind", ["owner-007", "\x1b[2J", "", " distilled", "x" * 41, "digit 0002", "a\nb"])
+def test_a_kind_can_name_nobody(store: Store, kind: str) -> None:
+    with store.transaction() as tx:
+        lineage.register(tx, model("parent"), "trained")
+    with pytest.raises(ExpungeError) as caught, store.transaction() as tx:
+        lineage.derive(tx, [model("parent")], model("child"), kind)
+    assert caught.value.code == "bad-arguments"

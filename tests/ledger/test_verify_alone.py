@@ -165,3 +165,21 @@ def test_heavy_bundles_are_refused_within_200_mb_and_5_s(desk: Any, tmp_path: Pa
     path.write_bytes(heavy(desk.bundle())[kind])
     done = subprocess.run([sys.executable, "-c", CHILD, str(path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-300:]
+
+
+def test_a_proof_that_is_all_places_is_left_at_its_first_missing_hash() -> None:
+    """A hundred thousand places in a tree of 2^53 - 1 leaves: counting all that is missing would take many seconds."""
+    asked = []
+
+    class Counted(tuple):
+        __slots__ = ()
+
+        def __getitem__(self, key):  # type: ignore[no-untyped-def]
+            asked.append(key)
+            return super().__getitem__(key)
+
+    places = Counted(range(0, 2**53 - 1, (2**53 - 1) // 100_000))[:100_000]
+    proof = expunge_verify.DeletionProof(2**53 - 1, Counted(places), (b"x" * 32,) * len(places), ())
+    asked.clear()
+    assert not proof.joins(b"a" * 32, b"b" * 32)
+    assert len(asked) < 10_000

@@ -4,8 +4,10 @@ A request is not fulfilled while a known model that descends from one it changed
 forerunners, is neither retired nor exempted by a person.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import Connection, RowMapping, select
 
@@ -35,6 +37,10 @@ class Model:
     note: str | None
 
 
+KIND: Final = re.compile("[A-Za-z][A-Za-z -]{0,39}")
+"""What a derivation may be called: without digits, as ids mostly have them, and without control characters."""
+
+
 def register(tx: Transaction, digest: str, kind: str, note: str | None = None) -> None:
     """Make a model known; one that is known stays as it is.
 
@@ -48,8 +54,11 @@ def derive(tx: Transaction, parents: Sequence[str], child: str, kind: str, note:
     """Record that `child` was made from `parents`, which must be known.
 
     **Raises:** `OperatorError("unknown-model")`; `OperatorError("bad-arguments")` for a model that would descend from
-    itself; `AttackSuspected("unsafe-path")`.
+    itself, and for a `kind` that is more than a few plain words (it stays when the records go, so it can name nobody);
+    `AttackSuspected("unsafe-path")`.
     """
+    if not KIND.fullmatch(kind):
+        raise OperatorError("bad-arguments", "a kind is a few plain words: letters, blanks and hyphens, 40 at most")
     for parent in parents:
         _known(tx.connection, parent)
     if not parents or child in _ancestors(tx.connection, parents):
