@@ -15,18 +15,21 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "verification"))
 from verified_scenes import RECIPE, Scene, scene
 
 from expunge.adversaries.providers import FakeSegments, LateMomentum, Reordered, StartingMomentum
-from expunge.adversaries.providers.contract import Handed
+from expunge.adversaries.providers.contract import Handed, trained_on
 from expunge.errors import AttackSuspected, ExpungeError
 from expunge.networks import MLP, Imported
-from expunge.records import Records
-from expunge.training import Adam, Recipe, Sharding
-from expunge.unlearning import FineTune, Sharded
+from expunge.records import Records, load
+from expunge.training import Adam, BatchStream, Recipe, Sharding, Snapshot
+from expunge.unlearning import FineTune, Retrain, Sharded
 from expunge.verification import (
+    Replayer,
     Retained,
     SpotCheck,
     Submission,
     Tolerance,
     Verdict,
+    provable,
+    prove,
     retained_from_bytes,
     retained_to_bytes,
     submission_from_bytes,
@@ -134,9 +137,6 @@ def test_no_segments_and_coarse_intervals_prove_nothing(place: Scene) -> None:
     none = replace(proven.submission, proof=replace(proven.submission.proof, tracks=()))
     assert not through_files(none, retained, "n1").holds
     coarse = place.commit(every=8)
-    from expunge.unlearning import Retrain
-    from expunge.verification import prove
-
     done = prove(Retrain(), place.deletion, coarse, "n1")
     verdict = through_files(done.submission, retained, "n1")
     assert verdict.holds
@@ -176,6 +176,54 @@ def test_optimiser_state_counts_where_a_tolerance_rules(place: Scene) -> None:
     verdict = steered.verify(place.prove("n1").submission, retained, "n1")
     assert not verdict.holds
     assert next(check.name for check in verdict.checks if check.holds is None) == "platform"
+
+
+def table(folder: Path) -> Records:
+    """Two owners; whatever is numeric is scaled, and only the second owner's records are red or of class c."""
+    rows = [f"a,{number},{'blue' if number % 2 else 'green'},{'x' if number % 3 else 'y'}" for number in range(40)]
+    rows += [f"b,{900 + number},red,z" for number in range(6)]
+    file = folder / "table.csv"
+    file.write_text("\n".join(["owner,size,colour,target", *rows]) + "\n")
+    return load(file, target="target", owner="owner")
+
+
+def test_an_honest_deletion_that_takes_a_class_and_a_category_along_holds(tmp_path: Path) -> None:
+    """Shape and classes are committed to as the retained records alone call for."""
+    own = scene(table(tmp_path), ["b"], replace(RECIPE, epochs=4))
+    proven = own.prove("n1")
+    kept = proven.unlearned.records
+    assert kept.classes < own.records.classes
+    assert kept.shape != own.records.shape
+    verdict = through_files(proven.submission, own.retained(proven), "n1")
+    assert verdict.holds, verdict.checks
+
+
+def test_a_column_preparation_from_forgotten_records_is_refused(tmp_path: Path) -> None:
+    """The scale of a column remembers: everything else about this submission is honest work on the old scale."""
+    own = scene(table(tmp_path), ["b"], replace(RECIPE, epochs=4))
+    stale = own.records.without(own.forget)
+    with pytest.MonkeyPatch.context() as patch:  # the provider's own process: it does as it likes
+        patch.setattr(provable, "grounds", lambda method, deletion: stale)
+        proven = own.prove("n1")
+    retained = Retained.after(own.records, own.salts, stale)
+    verdict = through_files(proven.submission, retained, "n1")
+    assert failed(verdict) == "retained data"
+    assert "preparation" in next(check.message for check in verdict.checks if check.holds is False)
+
+
+def test_weights_to_begin_with_are_drawn(place: Scene) -> None:
+    """A run from the original weights replays to the byte, every step of it."""
+    honest = place.prove("n1")
+    case = place.case(place.commit(), "n1")
+    rows = BatchStream(case.stage, case.recipe.batch_size, case.recipe.seed).block(0, case.steps)
+    first = Snapshot(0, case.model.constituents[0] or {}, {})
+    snapshots = trained_on(case, case.retained, lambda module: rows, snapshot=first)
+    track = replace(honest.submission.proof.tracks[0], snapshots=snapshots)
+    proof = replace(honest.submission.proof, tracks=(track,))
+    model = replace(honest.unlearned.trained.model, constituents=(snapshots[-1].state,))
+    given = replace(honest.submission, proof=proof, model=model.file)
+    assert all(each.identical for each in Replayer(case.retained).all(proof))
+    assert failed(through_files(given, place.retained(honest), "n1")) == "start"
 
 
 @pytest.mark.parametrize("change", ["preparation", "ids", "bound"])

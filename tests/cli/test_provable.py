@@ -5,11 +5,13 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from expunge.cli.main import main
+from expunge.verification import submission_from_bytes, submission_to_bytes
 
 
 def run(*words: str) -> tuple[int, dict]:
@@ -97,6 +99,38 @@ def test_a_wrong_nonce_model_or_file_is_named(proved: Proved, tmp_path: Path) ->
     assert status == 40
     assert report["error"]["code"] == "bad-proof"
     assert proved.verify("--proof", str(tmp_path / "none"))[1]["error"]["code"] == "no-such-file"
+
+
+def test_what_the_receipt_does_not_bind_is_named_before_anything_else_is_used(proved: Proved, tmp_path: Path) -> None:
+    given = submission_from_bytes(Path(proved.done["proof"]).read_bytes())
+    made = given.commitment
+    changes = {
+        "data root before": replace(given, commitment=replace(made, old_root="0" * 64)),
+        "data root after": replace(given, commitment=replace(made, root="0" * 64)),
+        "model": replace(given, model=given.model + b"x"),
+        "nonce": replace(given, nonce="another"),
+        "method": replace(given, commitment=replace(made, method={"kind": "FineTune", "epochs": 1.0})),
+        "commitment": replace(given, commitment=replace(made, every=made.every + 1)),
+    }
+    file = tmp_path / "changed.proof"
+    for name, changed in changes.items():
+        file.write_bytes(submission_to_bytes(changed))
+        status, report = proved.verify("--proof", str(file))
+        assert status == 50
+        (check,) = report["replay"]["checks"]
+        assert name in check["message"].removeprefix("receipt and proof differ: ").split(", ")
+
+
+def test_a_claimed_platform_is_met_or_said(proved: Proved, tmp_path: Path) -> None:
+    """As many threads as the provider says: bytes. Another number: a tolerance, and the verdict says why."""
+    found = proved.verify("--nonce", "n-1")[1]["replay"]
+    assert found["tolerance"]["value"] == 0
+    assert any("--model" in note for note in found["degraded"])
+    assert any("No commitment was kept" in note for note in found["degraded"])
+    found = proved.verify("--threads", "2")[1]["replay"]
+    assert found["tolerance"]["value"] > 0
+    assert any("another platform" in note for note in found["degraded"])
+    assert any("nonce is the receipt's" in note for note in found["degraded"])
 
 
 def test_one_commitment_takes_one_nonce(proved: Proved) -> None:

@@ -143,7 +143,8 @@ def commit(
     touched = _touched(method, deletion)
     if not touched:
         raise ProgrammerError("method-unfit", "no training record leaves: there is nothing that a proof could show")
-    plan = plan_of(method, deletion.recipe, grounds(method, deletion).train, 0, touched, before)
+    ground = grounds(method, deletion)
+    plan = plan_of(method, deletion.recipe, ground.train, 0, touched, before)
     steps = plan.steps if plan is not None else 1
     return Commitment(
         old_root=tree.root.hex(),
@@ -157,8 +158,8 @@ def commit(
         touched=touched,
         share=share_digest(share),
         platform=fingerprint(deletion.threads),
-        shape=tuple(deletion.records.shape),
-        classes=deletion.records.classes,
+        shape=tuple(ground.shape),
+        classes=ground.classes,
     )
 
 

@@ -33,7 +33,7 @@ class Commitment:
     - `every`: steps between checkpoints.
     - `start`: SHA-256, in hex, of the model file before the deletion, where the method starts from it; else empty.
     - `touched`: constituents that the method works on.
-    - `shape`, `classes`: of the records, which the network is built for.
+    - `shape`, `classes`: of the retained records as the method sees them, which the network is built for.
     - `share`: SHA-256, in hex, of the provider's share of the draw.
     - `platform`: fingerprint of the machine that will train.
     """
