@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from expunge.adversaries.providers.contract import Handed, trained_on
 from expunge.errors import AttackSuspected, ExpungeError
 from expunge.networks import MLP, Imported
 from expunge.records import Records, load
-from expunge.training import Adam, BatchStream, Recipe, Sharding, Snapshot
+from expunge.training import Adam, BatchStream, Cosine, Recipe, Sharding, Snapshot
 from expunge.unlearning import FineTune, Retrain, Sharded
 from expunge.verification import (
     Replayer,
@@ -252,6 +253,29 @@ def test_the_widest_jump_is_ranked_first(place: Scene) -> None:
     (faked,) = attack.places(case)
     where, _ = SpotCheck(seed=0, early=0, least=0, largest=3).choose(proof, case.recipe, 3)
     assert (0, faked) in where or (0, faked + 1) in where
+
+
+def test_each_ranking_leads_with_its_own_largest(place: Scene) -> None:
+    """Against distances taken tensor by tensor: one jump early by a little, one late, where the rate is small."""
+    honest = place.prove("n1").submission.proof
+    recipe = replace(honest.recipe, schedule=Cosine())
+    (track,) = honest.tracks
+    snapshots = list(track.snapshots)
+    for number, size in ((20, 0.5), (len(snapshots) - 5, 0.2)):  # both sides of a moved checkpoint move
+        state = {name: tensor + size for name, tensor in snapshots[number].state.items()}
+        snapshots[number] = replace(snapshots[number], state=state)
+    proof = replace(honest, tracks=(replace(track, snapshots=tuple(snapshots)),))
+    steps, moved = len(snapshots) - 1, list[float]()
+    for before, after in pairwise(snapshots):
+        squares = [(after.state[name] - before.state[name]).double().square().sum() for name in before.state]
+        moved.append(float(sum(squares)) ** 0.5)
+    rated = [far / Cosine().factor(step, steps) for step, far in enumerate(moved)]
+    by_distance, by_rate = moved.index(max(moved)), rated.index(max(rated))
+    assert by_distance in (19, 20)
+    assert by_rate > len(snapshots) - 8
+    where, drawn = SpotCheck(seed=0, early=0, largest=2).choose(proof, recipe, 4)
+    assert where == [(0, by_rate), (0, by_rate - 1), (0, by_distance), (0, by_distance - 1)]
+    assert drawn == 0
 
 
 def test_fields_of_other_types_are_one_line(place: Scene) -> None:

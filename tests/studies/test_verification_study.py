@@ -12,6 +12,7 @@ from expunge.studies import Setting, run_study, verification_committed
 from expunge.studies.verification import VerificationStudy, binom_above, simulated
 from expunge.studies.verification_cells import Field, grouped
 from expunge.studies.verification_committed import committed, curve, methods, storage
+from expunge.studies.verification_evasions import EVASIONS, evasion
 from expunge.verification import BackdoorTest, detection
 
 
@@ -49,6 +50,17 @@ def test_cells_of_the_committed_schedule(records: Records, monkeypatch: pytest.M
     assert all(row["proven"] and row["old_model_found"] for row in methods(records, 0))
     sizes = [row["bytes_per_step"] for row in storage(records, 0)]
     assert sizes == sorted(sizes, reverse=True)
+
+
+@pytest.mark.parametrize("name", EVASIONS)
+def test_lies_in_the_files_are_found_by_the_check_for_them(
+    records: Records, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("expunge.studies.verification_evasions.TRIALS", 2)
+    (row,) = evasion(records, 0, name)
+    assert row["found"] == 2
+    wanted = {"claimed-platform": "replay", "reordered": "retained data"}
+    assert row["found_by"] == {wanted.get(name, "schedule"): 2}
 
 
 def test_regression_is_refused(records: Records, tmp_path: Path) -> None:

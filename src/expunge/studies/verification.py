@@ -13,6 +13,7 @@ from expunge.studies.claims import StudyClaim, mean_claim, share_claim
 from expunge.studies.frame import Row, Setting
 from expunge.studies.verification_cells import ALPHA, QUERIES, forging, literature
 from expunge.studies.verification_committed import attacks, committed, curve, methods, platform, storage
+from expunge.studies.verification_evasions import EVASIONS, evasion
 from expunge.studies.verification_figures import verification_figures
 from expunge.verification import BackdoorTest
 
@@ -37,6 +38,7 @@ class VerificationStudy:
             raise OperatorError("bad-data", "the study needs classes, and these targets are numbers")
         seeds = [f"{kind}.seed-{seed}" for seed in setting.seeds for kind in ("literature", "forging")]
         against = [f"committed.{name}" for name in ("honest", *attacks(setting.scale), SMALL_FAKE)]
+        against += [f"evasion.{name}" for name in EVASIONS]
         return [*seeds, *against, "curve", "platform", "methods", "storage"]
 
     def run(self, setting: Setting, cell: str) -> list[Row]:
@@ -48,6 +50,8 @@ class VerificationStudy:
             return found(records, setting.scale, int(rest.removeprefix("seed-")))
         if kind == "committed":
             return committed(records, setting.scale, first, rest)
+        if kind == "evasion":
+            return evasion(records, first, rest)
         if kind == "platform":
             return platform(records, setting.scale, first)
         once: dict[str, Callable[..., list[Row]]] = {"curve": curve, "methods": methods, "storage": storage}

@@ -1,0 +1,132 @@
+"""Lies that are not in the checkpoints: what the files say of platform, order, recipe and segments."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from expunge.adversaries.providers import LateMomentum, Reordered
+from expunge.records import TRAIN, Records
+from expunge.studies.frame import Row
+from expunge.studies.verification_committed import SHARE, Ground
+from expunge.training import Model, Sharding, Trained
+from expunge.unlearning import FineTune, Sharded
+from expunge.verification import (
+    Retained,
+    SpotCheck,
+    Submission,
+    Verdict,
+    calibrate,
+    prove,
+    retained_from_bytes,
+    retained_to_bytes,
+    submission_from_bytes,
+    submission_to_bytes,
+)
+
+TRIALS: Final = 10
+SHARDS: Final = 3
+
+
+def evasion(records: Records, seed: int, name: str) -> list[Row]:
+    """`TRIALS` trials of one lie, read from files as a verifier reads them: how many were found, by which check."""
+    found, checks, works = 0, dict[str, int](), []
+    attempt = EVASIONS[name](records, seed)
+    for trial in range(TRIALS):
+        verdict = attempt(trial)
+        found += not verdict.holds
+        works.append(verdict.work)
+        for check in verdict.checks:
+            if check.holds is False:
+                checks[check.name] = checks.get(check.name, 0) + 1
+    row = {"part": "committed", "provider": name, "trials": TRIALS, "found": found, "found_by": checks}
+    return [{**row, "work_share_mean": sum(works) / TRIALS, "work_share_max": max(works)}]
+
+
+Attempt = Callable[[int], Verdict]
+
+
+def _judged(check: SpotCheck, given: Submission, retained: Retained, nonce: str) -> Verdict:
+    read, held = submission_from_bytes(submission_to_bytes(given)), retained_from_bytes(retained_to_bytes(retained))
+    return check.verify(read, held, nonce)
+
+
+def _platform(records: Records, seed: int) -> Attempt:
+    """Late momentum from a machine that the verifier is said not to have: a tolerance takes the place of bytes."""
+    ground = Ground(records, seed)
+    made = replace(ground.commitment, platform={**ground.commitment.platform, "threads": 7})
+    tolerance = calibrate(ground.original, ground.records.train, most=16)
+    kept = ground.retained(ground.earlier)
+
+    def attempt(trial: int) -> Verdict:
+        case = replace(ground.case(f"trial-{trial}"), commitment=made)
+        given = LateMomentum().run(case).submission(case)
+        return _judged(SpotCheck(seed=trial, tolerance=tolerance), given, kept, case.nonce)
+
+    return attempt
+
+
+def _order(records: Records, seed: int) -> Attempt:
+    """The retained records in an order that was ground after the nonce; proof and data agree on it."""
+    ground = Ground(records, seed)
+    kept = ground.retained(ground.earlier)
+    parts = [
+        [row for row, part in enumerate(kept.records.split) if (part == TRAIN) is train] for train in (True, False)
+    ]
+
+    def attempt(trial: int) -> Verdict:
+        case = ground.case(f"trial-{trial}")
+        handed, order = Reordered(orders=1, seed=trial).grind(case)
+        rows = [*(parts[0][row] for row in order), *parts[1]]
+        salts, places = tuple(kept.salts[row] for row in rows), tuple(kept.places[row] for row in rows)
+        moved = Retained(kept.records.select(rows), salts, places, kept.size)
+        given = handed.submission(case)
+        given = replace(given, proof=replace(given.proof, ids=moved.records.train.ids))
+        return _judged(SpotCheck(seed=trial), given, moved, case.nonce)
+
+    return attempt
+
+
+def _recipe(records: Records, seed: int) -> Attempt:
+    """Another salt of the shards, under which other shards than those of the forgotten records are trained anew."""
+    ground = Ground(records, seed, Sharding(shards=SHARDS))
+    deletion, honest = ground.deletion, ground.commit(Sharded())
+    old = deletion.trained.model
+
+    def attempt(trial: int) -> Verdict:
+        nonce, lying = f"trial-{trial}", replace(ground.recipe, sharding=Sharding(shards=SHARDS, salt_seed=trial + 1))
+        claimed = Model(lying, old.shape, old.classes, old.constituents)
+        trained = Trained(claimed, deletion.trained.log, deletion.trained.cost, deletion.trained.checkpoints)
+        made = replace(honest, recipe=lying.to_json(), touched=(trial % SHARDS,))
+        done = prove(Sharded(), replace(deletion, trained=trained), made, nonce, SHARE)
+        given = replace(done.submission, start=old.file)
+        return _judged(SpotCheck(seed=trial), given, ground.retained(done), nonce)
+
+    return attempt
+
+
+def _nothing(records: Records, seed: int) -> Attempt:
+    """The old model, and a proof in which there is nothing to replay."""
+    ground = Ground(records, seed)
+    old = ground.deletion.trained.model
+
+    def attempt(trial: int) -> Verdict:
+        nonce = f"trial-{trial}"
+        done = ground.prove(nonce, FineTune(epochs=1))
+        (track,) = done.submission.proof.tracks
+        alone = replace(track.snapshots[0], step=track.snapshots[-1].step)
+        tracks = (replace(track, snapshots=(alone,)),) if trial % 2 else ()
+        made = replace(done.submission.commitment, every=2**40)
+        proof = replace(done.submission.proof, tracks=tracks)
+        given = replace(done.submission, commitment=made, proof=proof, model=old.file)
+        return _judged(SpotCheck(seed=trial), given, ground.retained(done), nonce)
+
+    return attempt
+
+
+EVASIONS: Final[dict[str, Callable[[Records, int], Attempt]]] = {
+    "claimed-platform": _platform,
+    "reordered": _order,
+    "resharded": _recipe,
+    "no-segments": _nothing,
+}
+"""By name, what makes a trial of each."""
