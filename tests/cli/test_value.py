@@ -157,6 +157,7 @@ def test_a_killed_run_goes_on_and_records_of_an_owner_who_stays(tmp_path: Path, 
     assert json.loads(statement.read_bytes())["how"].startswith("estimated anew")
 
 
+@pytest.mark.slow
 def test_values_that_cannot_be_kept_do_not_stop_a_deletion(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     ws = workspace(tmp_path)
     with Workspace.open(ws).store() as store:

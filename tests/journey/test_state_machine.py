@@ -192,7 +192,7 @@ class Journey(RuleBasedStateMachine):
 
 
 Journey.TestCase.settings = settings(
-    max_examples=15,
+    max_examples=10,
     stateful_step_count=30,
     deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),  # shrinking such long stories takes minutes

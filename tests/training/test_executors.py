@@ -56,6 +56,7 @@ def test_a_killed_worker_is_replaced_and_its_job_tried_again(tmp_path: Path):
         assert list(processes.map(die_once, tmp_path / "killed", list(range(6)))) == list(range(6))
 
 
+@pytest.mark.slow
 def test_a_job_that_kills_every_worker_is_given_up():
     with Processes(1) as processes, pytest.raises(OperatorError) as caught:
         list(processes.map(die_always, None, [0]))

@@ -101,6 +101,7 @@ class DiesOnce:
         return self.inner.map(die_once, (function, shared, self.marker), jobs)
 
 
+@pytest.mark.slow
 def test_serial_is_parallel_to_the_bit_and_a_killed_worker_loses_nothing(people: Records, tmp_path: Path):
     partition, found = partition_of(RECIPE, owners_of(people)), []
     with Processes(2) as processes:

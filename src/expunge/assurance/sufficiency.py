@@ -174,7 +174,8 @@ class Enough:
         sizes = [min(size, len(people)) for size in arguments["sizes"]] + [len(people)]
         errors = [_linear_error(train, test, np.isin(names, people[:size])) for size in sizes]
         limit, slope = np.linalg.lstsq(np.stack([np.ones(len(sizes)), 1 / np.array(sizes)], 1), errors, rcond=None)[0]
-        return max(float(slope / len(people) / limit), 0.0)
+        # A curve that heads below zero is far from any limit: more people would still take the whole error away.
+        return float(slope / len(people) / limit) if limit > 0 else 1.0
 
 
 def _linear_error(train: Records, test: Records, rows: np.ndarray) -> float:

@@ -1,0 +1,35 @@
+"""When more people would still help: curves whose end is known."""
+
+import numpy as np
+import pytest
+import torch
+
+from expunge.assurance import sufficiency
+from expunge.records import Records
+
+
+def people(count: int) -> Records:
+    rows = 2 * count
+    return Records(
+        torch.zeros(rows, 1),
+        torch.zeros(rows),
+        tuple(map(str, range(rows))),
+        tuple(f"p{row // 2}" for row in range(rows)),
+        ("train",) * rows,
+        0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("errors", "held"),
+    [
+        ({3: 10.0, 6: 4.0, 12: 2.0, 24: 1.0}, False),  # heads below zero: the fitted limit is negative
+        ({3: 4.0, 6: 3.0, 12: 2.5, 24: 2.25}, False),  # 2 + 6 / N: a tenth to go
+        ({3: 2.0, 6: 2.0, 12: 2.0, 24: 2.0}, True),
+    ],
+)
+def test_the_verdict_follows_the_curve(errors: dict[int, float], held: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sufficiency, "_linear_error", lambda train, test, rows: errors[int(np.sum(rows)) // 2])
+    own = people(24)
+    found = sufficiency.Enough().run({"train": own, "test": own}, {"sizes": [3, 6, 12], "draws": 4, "most": 0.05})
+    assert found.verdict is sufficiency._held(held)
