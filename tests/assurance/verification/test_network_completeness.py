@@ -61,10 +61,10 @@ def tiny(kind: int, seed: int) -> ReluNetwork:
     return network(*((2, 4, 3, 1) if kind < 2 else (2, 2, 2, 1)), seed=seed)
 
 
-@pytest.mark.parametrize("area", [AREA, CUT], ids=["box", "cut"])
 SOME = [0, 2, 4, *(pytest.param(kind, marks=pytest.mark.slow) for kind in (1, 3))]
 
 
+@pytest.mark.parametrize("area", [AREA, CUT], ids=["box", "cut"])
 @pytest.mark.parametrize("kind", SOME)
 @pytest.mark.parametrize("complete", [True, False], ids=["with HiGHS", "bounds only"])
 def test_verdicts_turn_where_enumeration_says(area: Region, kind: int, complete: bool) -> None:
