@@ -10,7 +10,7 @@ demo: $(READY)  ## train, forget a person, audit, sign, verify: the whole story 
 	@$(BIN)/expunge demo --out demo-out
 
 test: check  ## style, types, import rule, and the default tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile  # two workers with two threads each stand in each other's way
 
 check: $(READY)
 	$(BIN)/ruff check .
