@@ -11,7 +11,18 @@ from expunge.errors import OperatorError
 from expunge.records import Records
 from expunge.studies import Setting, run_study
 from expunge.studies.sparsity import SparsityStudy
-from expunge.studies.sparsity_cells import Ground, at_random, auc, gap, memorised, one_class, one_owner, stamped
+from expunge.studies.sparsity_cells import (
+    Ground,
+    at_random,
+    auc,
+    backdoor,
+    doses,
+    gap,
+    memorised,
+    one_class,
+    one_owner,
+    stamped,
+)
 from expunge.unlearning import SSD, FineTune, L1Sparse
 
 NAMED = {
@@ -31,7 +42,7 @@ COLUMNS = {"scenario", "method", "sparsity", "seed", "ua", "mia", "ra", "ta", "r
 
 
 def test_the_average_gap_of_the_published_table() -> None:
-    """Figures of Jia et al., class-wise, dense: fine-tuning 25.78, gradient ascent 7.12."""
+    """Figures of Jia et al., class-wise, dense: fine-tuning 25.78, influence 5.41."""
     retrain = {"ua": 100.0, "mia": 100.0, "ra": 100.0, "ta": 94.83}
     assert gap({"ua": 22.53, "mia": 75.0, "ra": 99.87, "ta": 94.31}, retrain) == pytest.approx(25.78, abs=0.01)
     assert gap({"ua": 87.82, "mia": 95.96, "ra": 97.98, "ta": 91.42}, retrain) == pytest.approx(5.41, abs=0.01)
@@ -81,15 +92,20 @@ def test_figures_on_the_digits_are_where_they_belong(results: dict) -> None:
     found = {claim["name"]: claim["value"] for claim in results["claims"]}
     assert found["retrain.class.ua"] == 100.0
     assert found["l1.class.ua"] >= 95
-    assert found["backdoor.original.asr"] > 40
-    assert found["backdoor.retrain.asr"] < 5
-    assert found["backdoor.l1.asr"] < found["backdoor.original.asr"] / 2
-    dose = {
-        row["lr"]: row["ua"] for row in results["rows"] if row["scenario"] == "dose" and row["method"] == "fine-tune"
-    }
-    assert list(dose.values()) == sorted(dose.values())
-    assert dose[max(dose)] == 100 > dose[min(dose)]
-    penalised = [row["ua"] for row in results["rows"] if row["method"] == "l1-sparse" and row["scenario"] == "dose"]
+
+
+def test_a_patch_and_the_dose_on_all_the_digits(records: Records) -> None:
+    """Half of the digits are too few for either: a patch is learnt badly, and the lowest rate forgets already."""
+    ground = Ground.of(records, "small")
+    hits = {row["method"]: row["asr"] for row in backdoor(ground, (0,))}
+    assert hits["original"] > 60
+    assert hits["retrain"] < 5
+    assert hits["l1-sparse 0.003"] < hits["original"] / 2
+    rows = doses(ground, (0,))
+    rising = {row["lr"]: row["ua"] for row in rows if row["method"] == "fine-tune"}
+    assert list(rising.values()) == sorted(rising.values())
+    assert rising[max(rising)] > 90 > 50 > rising[min(rising)]
+    penalised = [row["ua"] for row in rows if row["method"] == "l1-sparse"]
     assert penalised == sorted(penalised)
 
 

@@ -159,7 +159,9 @@ def _random(rows: Sequence[Row]) -> Iterator[StudyClaim]:
     why = "" if inside else "betrayed by: " + "; ".join(f"{n} by {_betrayer(rows, n, highest)}" for n in methods)
     power = "; LiRA has no power here: it does not tell the original model from a retrained one" if blind else ""
     within = f">= 1 method within the floor on all five figures; {', '.join(inside) or 'none'}{power}"
-    yield StudyClaim("within_floor.random.methods", float(len(inside)), None, within, bool(inside), why[:600])
+    yield StudyClaim(
+        "within_floor.random.methods", float(len(inside)), None, within, None if blind else bool(inside), why[:600]
+    )
 
 
 def _betrayer(rows: Sequence[Row], name: str, highest: float) -> str:
