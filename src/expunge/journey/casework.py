@@ -216,14 +216,10 @@ def views(store: Store, request: str) -> list[CaseView]:
     return shown
 
 
-def deletion_page(store: Store, request: str, page: Path) -> None:
-    """Write the page of a deletion's cases, before and after."""
+def deletion_page(store: Store, request: str) -> str | None:
+    """The page of a deletion's cases, before and after; None where there are none."""
     shown = views(store, request)
-    if shown:
-        page.parent.mkdir(exist_ok=True)
-        partial = page.with_name(f".{page.name}.partial")
-        partial.write_text(case_page(f"Deletion {request}", shown), "utf-8")
-        partial.replace(page)
+    return case_page(f"Deletion {request}", shown) if shown else None
 
 
 def last(store: Store) -> Evaluation:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 from expunge.errors import ExpungeError
 from expunge.journey import history, lineage, requests, tables, transitions
 from expunge.journey.history import Event
+from expunge.journey.surroundings import SURROUNDINGS
 from expunge.journey.transitions import State
 from expunge.journey.worker import holder, record_moves
 from expunge.ledger import objects
@@ -78,7 +79,10 @@ def check_subjects(store: Store, connection: Connection) -> Iterator[Problem]:
             yield Problem("missing", request.id, "the request is open, but nobody knows whom it concerns")
 
 
-CHECKS: Final[tuple[Check, ...]] = (check_log, check_history, check_records, check_lineage, check_subjects)
+CHECKS: Final[tuple[Check, ...]] = (
+    *(check_log, check_history, check_records, check_lineage, check_subjects),
+    *SURROUNDINGS,
+)
 
 
 def _legal(event: Event, before: tuple[State, State | None] | None) -> bool:

@@ -13,7 +13,7 @@ from expunge.journey.requests import Request, Subject, Wish
 from expunge.journey.steps import ModelSteps, method_of, record_ids
 from expunge.journey.transitions import State
 from expunge.journey.workspace import Workspace, salt_name
-from expunge.ledger import salts
+from expunge.ledger import objects, salts
 from expunge.ledger.store import Store
 from expunge.plain import encode
 from expunge.progress import Progress
@@ -288,16 +288,26 @@ class Desk:
             self.workspace.publish(store)
 
     def _report(self, store: Store, request: str) -> None:
-        """The page beside the receipt; written again where it is missing."""
+        """The pages beside the receipt, kept in the store so that `fsck` watches them; exported again where missing."""
+        pages = {role: f"{name}/{request}.html" for role, name in (("page", "reports"), ("case-page", "cases"))}
+        with store.reading() as connection:
+            kept = objects.held(connection, f"receipt/{request}")
+        missing = [role for role, path in pages.items() if not (self.workspace.folder / path).exists()]
+        texts = {} if "page" in kept or "page" not in missing else self._pages(store, request)
+        if missing and (texts or kept.keys() & set(missing)):
+            with store.transaction() as tx:
+                for role, text in texts.items():
+                    kept[role] = objects.put(tx, text.encode(), "page", (f"receipt/{request}", role))
+                for role in kept.keys() & set(missing):
+                    objects.export(tx, kept[role], pages[role])
+
+    def _pages(self, store: Store, request: str) -> dict[str, str]:
+        """What the pages of a closed request say, while the workspace still stands on its model; else nothing."""
         folder = self.workspace.folder
-        page = folder / "reports" / f"{request}.html"
-        if page.exists():
-            return
         done, found = (worker.read_record(store, request, name) for name in ("unlearn", "audit"))
         described = method_of(store, {"kind": _class(done["method"]), **done["parameters"]}).describe()
-        current = done["new_model"] == artifacts.digest_of(store, artifacts.WORKSPACE, "model")
-        if not current:
-            return
+        if done["new_model"] != artifacts.digest_of(store, artifacts.WORKSPACE, "model"):
+            return {}
         story = DeletionStory.of(
             folder / "receipts" / f"{request}.bundle.json",
             folder / artifacts.MODEL_FILE,
@@ -305,9 +315,8 @@ class Desk:
             method={"summary": described.summary, "source": described.source},
             retraining_seconds=None if found["retraining"] is None else found["retraining"]["seconds"],
         )
-        page.parent.mkdir(exist_ok=True)
-        _write(page, deletion_report(story))
-        casework.deletion_page(store, request, folder / "cases" / f"{request}.html")
+        cases = casework.deletion_page(store, request)
+        return {"page": deletion_report(story)} | ({} if cases is None else {"case-page": cases})
 
     def _line(self, store: Store, request: Request) -> dict[str, Any]:
         with store.reading() as connection:
@@ -336,10 +345,6 @@ def _class(name: str) -> str:
     if found is None:
         raise OperatorError("unknown-method", f"no method is called {name[:40]!r}")
     return found
-
-
-def _write(path: Path, text: str) -> None:
-    _write_bytes(path, text.encode())
 
 
 def _write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:

@@ -9,6 +9,7 @@ import torch
 from expunge.errors import OperatorError
 from expunge.journey import artifacts, carry_out, config, keys, lineage
 from expunge.journey.artifacts import TRAINING, WORKSPACE, StoredCheckpoints
+from expunge.journey.surroundings import LOG_FOLDER
 from expunge.journey.tables import MIGRATIONS
 from expunge.ledger import database, log, objects, salts, tiles
 from expunge.ledger.store import Store, Transaction
@@ -20,8 +21,6 @@ from expunge.training.courses import check_batches
 
 SNAPSHOT_STEPS: Final = 1000
 """Optimiser steps between snapshots inside a stage: seconds of work that a kill can cost."""
-
-LOG_FOLDER: Final = "log"
 
 DATA: Final = "data"
 """Setting under which stands what the records were read from, as the user named it, without folders."""

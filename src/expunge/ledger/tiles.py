@@ -6,6 +6,7 @@ Tiles come first and the checkpoint last, each file whole or not at all: whateve
 checkpoint that can be read has all its tiles, and publishing again finishes the work.
 """
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,7 +15,7 @@ from typing import Final
 
 from sqlalchemy import Connection, select
 
-from expunge.errors import OperatorError
+from expunge.errors import AttackSuspected, OperatorError
 from expunge.ledger import files, log
 from expunge.ledger.checkpoints import open_checkpoint
 from expunge_verify import Checkpoint
@@ -22,6 +23,7 @@ from expunge_verify import Checkpoint
 CHECKPOINT: Final = "checkpoint"
 _WIDTH: Final = 256
 _STAGING: Final = ".incoming"
+_PARTIAL: Final = re.compile(r"tile/(entries|\d)/((?:x\d{3}/)*\d{3})\.p/([1-9]\d{0,2})")
 
 
 def publish(connection: Connection, folder: Path) -> int:
@@ -31,8 +33,11 @@ def publish(connection: Connection, folder: Path) -> int:
     checkpoint is committed, one process at a time.
 
     **Raises:** `ProviderDishonest` with `log-rollback`, `log-fork` or `log-other` where the log does not extend what is
-    published already; `OperatorError` with `log-corrupt` where nothing was ever signed, `disk-full`, `io-error`.
+    published already; `OperatorError` with `log-corrupt` where nothing was ever signed, `disk-full`, `io-error`;
+    `AttackSuspected("unsafe-path")` where `folder` is a link.
     """
+    if folder.is_symlink():
+        raise AttackSuspected("unsafe-path", "a link stands in the place of the published log")
     with files.judged():
         head, note = _head(connection)
         before = _published(connection, folder)
@@ -56,9 +61,26 @@ def published_faults(connection: Connection, folder: Path) -> Iterator[str]:
         if head is None:
             return
         log.require_extension(connection, head, head.origin, log.size(connection))
-        for path, data in _tiles(connection, 0, head.size):
-            if _content(folder / path) != data:
+        whole = dict(_tiles(connection, 0, head.size))
+        older = {name: data for name, data in _older(connection, folder, head.size) if name not in whole}
+        for path, data in (whole | older).items():
+            if data is None or _content(folder / path) != data:
                 yield f"{path} is missing or damaged"
+
+
+def _older(connection: Connection, folder: Path, size: int) -> Iterator[tuple[str, bytes | None]]:
+    """Partial tiles that stand since the log was smaller, with what they must hold; None for what is no tile at all."""
+    for path in sorted(each for each in (folder / "tile").rglob("*") if not each.is_dir() or each.is_symlink()):
+        name = path.relative_to(folder).as_posix()
+        found = _PARTIAL.fullmatch(name)
+        level = 0 if found is None or found[1] == "entries" else int(found[1])
+        number = 0 if found is None else int(found[2].replace("x", "").replace("/", ""))
+        if found is None or number * _WIDTH + int(found[3]) > size >> (8 * level):
+            yield name, None
+        elif found[1] == "entries":
+            yield name, _entries(connection, number, int(found[3]))
+        else:
+            yield name, _hashes(connection, level, number, int(found[3]))
 
 
 def _head(connection: Connection) -> tuple[Checkpoint, str]:
