@@ -7,6 +7,7 @@ bytes that are hashed and signed, and how to repeat a check by hand. Copy this f
 """
 
 import base64
+import datetime
 import hashlib
 import itertools
 import json
@@ -23,6 +24,10 @@ from typing import Any, Final
 CODES: Final[dict[str, tuple[int, str]]] = {
     "ok": (0, "The check holds."),
     "not-asked": (0, "Nothing was given to compare with; the check was not made."),
+    "deletion-unproven": (
+        0,
+        "The receipt holds no proof of what changed in the data: ask for one.",
+    ),
     "not-reached": (50, "An earlier check failed, so this one has nothing sound to look at."),
     "file-unreadable": (20, "A file that was named cannot be read."),
     "key-unreadable": (20, "What was given as --key holds no Ed25519 public key."),
@@ -413,6 +418,7 @@ _HEX = matches("[0-9a-f]{64}")
 _HASH = matches("[A-Za-z0-9+/]{43}=")
 _DATE = matches(r"20\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\dZ")
 _AMOUNT = lambda value: is_number(value) and value >= 0  # noqa: E731
+_SHARE = lambda value: is_number(value) and 0 <= value <= 1  # noqa: E731
 _OBJECT = lambda value: isinstance(value, dict)  # noqa: E731
 
 # A shape is a test, a one-element list (every item), a one-element tuple (or null), or a dict (exactly these keys).
@@ -445,7 +451,7 @@ PREDICATE: Final = {
         "assumptions": [is_text],
         "theorem": (is_text,),
         "epsilon": (_AMOUNT,),
-        "delta": (_AMOUNT,),
+        "delta": (_SHARE,),
         "budget_left": (_AMOUNT,),
     },
     "audit": [
@@ -453,7 +459,7 @@ PREDICATE: Final = {
             "name": is_text,
             "value": (is_number,),
             "interval": (is_interval,),
-            "confidence": (_AMOUNT,),
+            "confidence": (_SHARE,),
             "reference": ({"name": is_text, "value": (is_number,), "interval": (is_interval,)},),
             "note": (is_text,),
         }
@@ -530,6 +536,31 @@ def _rules(receipt: Mapping[str, Any], subject: Sequence[Mapping[str, Any]]) -> 
         yield "an audit figure has neither a value nor a reason for having none"
     if not receipt["forgotten"]["commitments"]:
         yield "nothing was forgotten"
+    yield from _nonsense(receipt)
+
+
+def _nonsense(receipt: Mapping[str, Any]) -> Iterator[str]:
+    """Values that have their form and cannot be true beside one another."""
+    request, cost, replay = receipt["request"], receipt["cost"], receipt["verification"]
+    commitments = receipt["forgotten"]["commitments"]
+    if len(set(commitments)) != len(commitments):
+        yield "a record is forgotten twice"
+    if not all(map(_is_day, (request["received"], request["deadline"], request["completed"]))):
+        yield "a date of the request is on no calendar"
+    if request["received"] > min(request["completed"], request["deadline"]):
+        yield "the request was completed or due before it was received"
+    if replay is not None and replay["replayed"] > replay["segments"]:
+        yield "more segments were replayed than there are"
+    whole, ratio = cost["retraining_evaluations"], cost["ratio"]
+    if (ratio is None) is not (whole == 0) or (whole and not math.isclose(ratio, cost["gradient_evaluations"] / whole)):
+        yield "cost.ratio is not the quotient of the evaluations"
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return bool(datetime.date.fromisoformat(text[:10]))
+    except ValueError:
+        return False
 
 
 # --- 6. The bundle --------------------------------------------------------------------------------------------------
@@ -657,9 +688,11 @@ class Report:
             code = f"{check.code}: " if check.holds is not True else ""
             yield f"{words[check.holds]:8}{check.name:18}{code}{check.message}"
         if self.holds and self.receipt is not None:
-            unasked = ", ".join(check.name for check in self.checks if check.holds is None)
+            unasked = ", ".join(check.name for check in self.checks if check.code == "not-asked")
+            unproven = [check for check in self.checks if check.code == "deletion-unproven"]
             yield f"verified: request {self.receipt['request']['id']}, claim {self.receipt['claim']['kind']}"
             yield from [f"not asked: {unasked}"] if unasked else []
+            yield from (f"NOT PROVEN: {check.name}: {check.message}" for check in unproven)
             yield from (f"not covered: {line}" for line in self.receipt["not_covered"])
         else:
             yield "NOT VERIFIED"
@@ -720,7 +753,7 @@ class _Evidence:
         data, gone = receipt["data"], receipt["forgotten"]["commitments"]
         plain = data["deletion_proof"]
         if plain is None:
-            raise Refused("not-asked", "the receipt holds no proof of what changed in the data")
+            raise Refused("deletion-unproven", "the receipt holds no proof of what changed in the data")
         for fault in faults(plain, DELETION, "deletion_proof"):
             raise Refused("deletion-invalid", fault)
         deleted, around = (tuple(map(bytes.fromhex, plain[name])) for name in ("deleted", "around"))
@@ -729,7 +762,9 @@ class _Evidence:
             raise Refused("deletion-invalid", "the proof does not lead from the old data root to the new one")
         if not set(gone) <= set(plain["deleted"]):
             raise Refused("deletion-invalid", "a forgotten record is not among the deleted ones")
-        return f"of {plain['size']} leaves {len(deleted)} became tombstones, the {len(gone)} of the receipt among them"
+        others = len(deleted) - len(set(gone))
+        beside = f", {others} for other requests of the same run" if others else ", and no other"
+        return f"of {plain['size']} leaves the {len(gone)} of this receipt became tombstones{beside}"
 
     def receipt_complete(self) -> str:
         for fault in statement_faults(self._signed()):
@@ -789,7 +824,7 @@ def _answer(step: Callable[[], str]) -> Check:
     try:
         return Check(name, True, "ok", step())
     except Refused as refused:
-        holds = None if refused.code in ("not-asked", "not-reached") else False
+        holds = None if refused.code in ("not-asked", "not-reached", "deletion-unproven") else False
         return Check(name, holds, refused.code, str(refused))
     except OSError as error:
         return Check(name, False, "file-unreadable", f"{error.strerror}")

@@ -93,10 +93,12 @@ def test_schema_and_verifier_agree_on_every_single_change(statement: dict[str, A
 
 
 def beyond_schema(statement: Any) -> bool:
-    """What the schema language cannot say: the subject is the predicate's, and intervals are ordered."""
+    """What the schema language cannot say: how one value stands to another."""
     faults = expunge_verify.statement_faults(statement)
+    between = ("interval", "twice", "before it was received", "more segments", "quotient")
     return not complete(statement) and (
-        any("subject is not" in fault for fault in faults) or all("interval" in fault for fault in faults)
+        any("subject is not" in fault for fault in faults)
+        or all(any(word in fault for word in between) for fault in faults)
     )
 
 
@@ -118,6 +120,12 @@ def beyond_schema(statement: Any) -> bool:
         ("request", receipts.Request("a b", *["2026-01-01T00:00:00Z"] * 3, "r"), "request.id"),
         ("request", receipts.Request("a", *["2026-13-01T00:00:00Z"] * 3, "r"), "request"),
         ("request", receipts.Request("a", *["20\u0662\u0666-01-01T00:00:00Z"] * 3, "r"), "request"),
+        ("request", receipts.Request("a", *["2026-02-30T00:00:00Z"] * 3, "r"), "calendar"),
+        ("request", receipts.Request("a", "2026-02-03T00:00:00Z", *["2026-02-02T00:00:00Z"] * 2, "r"), "before it was"),
+        ("forgotten", receipts.Forgotten((HEX, HEX), "x"), "twice"),
+        ("claim", receipts.Claim("certified", "x", ("y",), "theorem", 1.0, 1.5), "delta"),
+        ("audit", (receipts.Figure("UA", 1.0, (0.0, 2.0), 95.0),), "confidence"),
+        ("verification", receipts.Verification(None, 3, 4, 0.0, "holds"), "more segments"),
         ("platform", {"line": "a\nb"}, "platform"),
         ("cost", receipts.Cost(-1.0, 1, 1, 1), "cost.seconds"),
         ("cost", receipts.Cost(1.0, True, 1, 1), "cost.gradient"),

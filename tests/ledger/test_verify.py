@@ -13,6 +13,7 @@ import expunge_verify
 from expunge.ledger import bundle, dsse, log, receipts, signatures
 from expunge.ledger.checkpoints import sign_checkpoint
 from expunge.ledger.signatures import SigningKey
+from expunge.records import DataTree
 from expunge_verify import Checkpoint, Report
 
 NAMES = [
@@ -315,3 +316,21 @@ def test_a_deletion_that_is_not_the_proven_one_is_found(desk: Any, receipt: Any)
         log.append(desk.connection, [log.entry_of(desk.envelopes[-1])])
         log.sign(desk.connection, "expunge.example/test", desk.key)
         assert failed(expunge_verify.verify(desk.bundle())) == {"deletion": "deletion-invalid"}, change
+
+
+def test_what_the_deletion_check_cannot_say_is_said(desk: Any, receipt: Any) -> None:
+    """A receipt without a proof is not taken for proven, and records beyond its own are counted."""
+    right = receipt(0)
+    tree = DataTree(tuple(map(bytes.fromhex, (*right.forgotten.commitments, "aa" * 32, "bb" * 32))))
+    more = receipts.DataChange(tree.root.hex(), tree.bury([0, 2]).root.hex(), tree.proof([0, 2]).to_json())
+    for change, words in (
+        ({"data": replace(right.data, deletion_proof=None)}, "NOT PROVEN: deletion: the receipt holds no proof"),
+        ({"data": more}, "1 for other requests of the same run"),
+        ({}, "and no other"),
+    ):
+        desk.envelopes.append(receipt(0, **change).seal(desk.key))
+        log.append(desk.connection, [log.entry_of(desk.envelopes[-1])])
+        log.sign(desk.connection, "expunge.example/test", desk.key)
+        report = expunge_verify.verify(desk.bundle())
+        assert report.holds
+        assert words in "\n".join(report.lines())
