@@ -170,6 +170,8 @@ BAD_INIT = {
     "images for a table": (["--data", "{tmp}/good.csv", "--target", "y", "--network", "cnn"], "bad-shape"),
     "a batch of one for batch-norm": (["--network", "resnet", "--batch-size", "1"], "batch-of-one"),
     "no learning rate": (["--lr", "0"], "bad-hyperparameter"),
+    "more shards than records": (["--shards", "99999"], "bad-hyperparameter"),
+    "more slices than records": (["--slices", "99999"], "bad-hyperparameter"),
 }
 
 

@@ -184,6 +184,11 @@ def _try_network(recipe: Recipe, records: Records) -> None:
             outputs = module(records.features[:1])
     except RuntimeError as error:
         raise ProgrammerError("bad-shape", f"the network refuses the records: {str(error).splitlines()[0]}") from None
+    parts = 1 if recipe.sharding is None else recipe.sharding.shards * recipe.sharding.slices
+    if parts > len(records.train):
+        raise ProgrammerError(
+            "bad-hyperparameter", f"{parts} shards times slices are more than {len(records.train)} training records"
+        )
     for course in courses(recipe, records.train):
         for stage in course.stages:
             check_batches(stage, recipe.batch_size, two_needed=needs_two_records(module))
