@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from expunge.cli.main import main
+from expunge.journey import artifacts
+from expunge.journey.workspace import Workspace
+from expunge.training import Sharding
 
 RECIPE = ["--epochs", "3", "--shards", "4", "--slices", "2"]
 
@@ -170,8 +173,8 @@ BAD_INIT = {
     "images for a table": (["--data", "{tmp}/good.csv", "--target", "y", "--network", "cnn"], "bad-shape"),
     "a batch of one for batch-norm": (["--network", "resnet", "--batch-size", "1"], "batch-of-one"),
     "no learning rate": (["--lr", "0"], "bad-hyperparameter"),
-    "more shards than records": (["--shards", "99999"], "bad-hyperparameter"),
-    "more slices than records": (["--slices", "99999"], "bad-hyperparameter"),
+    "more shards than owners": (["--shards", "101"], "bad-hyperparameter"),
+    "more slices than owners": (["--slices", "99999"], "bad-hyperparameter"),
 }
 
 
@@ -186,6 +189,16 @@ def test_init_refuses_and_leaves_no_folder(
     status, found, _ = run(capsys, "init", str(tmp_path / "ws"), *[word.format(tmp=tmp_path) for word in words])
     assert (found["error"]["code"], status) == (code, found["error"]["exit_status"])
     assert not (tmp_path / "ws").exists()
+
+
+def test_init_says_how_many_networks_nobody_trains(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    status, found, _ = run(capsys, "init", str(tmp_path / "ws"), "--shards", "100")
+    with Workspace.open(tmp_path / "ws").store() as store:
+        owners = set(artifacts.read_records(store).train.owners)
+    served = {Sharding(100).place(owner)[0] for owner in owners}
+    assert (status, found["untrained_networks"]) == (0, 100 - len(served))
+    assert main(["init", str(tmp_path / "other"), "--shards", "100"]) == 0
+    assert f"{100 - len(served)} of them have no owner" in capsys.readouterr().out
 
 
 def test_an_existing_workspace_is_never_overwritten(ws: Path, capsys: pytest.CaptureFixture[str]):

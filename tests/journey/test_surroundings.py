@@ -55,8 +55,14 @@ def elsewhere(name: str) -> Callable[[Path], None]:
     return move
 
 
+def other_key_in_a_rotation(folder: Path) -> None:
+    SigningKey.generate().save(folder / keys.NEXT_FILE)
+    other_key(folder)
+
+
 DAMAGES: dict[str, tuple[Callable[[Path], object], set[str]]] = {
     "another key": (other_key, {"key"}),
+    "another key, and a rotation that was begun": (other_key_in_a_rotation, {"key"}),
     "no key": (lambda folder: (folder / keys.KEY_FILE).unlink(), {"no-such-file"}),
     "a key that others can read": (lambda folder: (folder / keys.KEY_FILE).chmod(0o640), {"key-exposed"}),
     "no public keys": (lambda folder: (folder / keys.PUBLIC_FILE).unlink(), {"missing"}),

@@ -120,7 +120,7 @@ def beyond_schema(statement: Any) -> bool:
         ("request", receipts.Request("a b", *["2026-01-01T00:00:00Z"] * 3, "r"), "request.id"),
         ("request", receipts.Request("a", *["2026-13-01T00:00:00Z"] * 3, "r"), "request"),
         ("request", receipts.Request("a", *["20\u0662\u0666-01-01T00:00:00Z"] * 3, "r"), "request"),
-        ("request", receipts.Request("a", *["2026-02-30T00:00:00Z"] * 3, "r"), "calendar"),
+        ("request", receipts.Request("a", *["2026-02-30T00:00:00Z"] * 3, "r"), "request.completed"),
         ("request", receipts.Request("a", "2026-02-03T00:00:00Z", *["2026-02-02T00:00:00Z"] * 2, "r"), "before it was"),
         ("forgotten", receipts.Forgotten((HEX, HEX), "x"), "twice"),
         ("claim", receipts.Claim("certified", "x", ("y",), "theorem", 1.0, 1.5), "delta"),

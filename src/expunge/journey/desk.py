@@ -289,17 +289,17 @@ class Desk:
 
     def _report(self, store: Store, request: str) -> None:
         """The pages beside the receipt, kept in the store so that `fsck` watches them; exported again where missing."""
-        pages = {role: f"{name}/{request}.html" for role, name in (("page", "reports"), ("case-page", "cases"))}
+        holder, folder = f"receipt/{request}", self.workspace.folder
+        places = {"page": f"reports/{request}.html", "case-page": f"cases/{request}.html"}
+        missing = [role for role, path in places.items() if not (folder / path).exists()]
         with store.reading() as connection:
-            kept = objects.held(connection, f"receipt/{request}")
-        missing = [role for role, path in pages.items() if not (self.workspace.folder / path).exists()]
-        texts = {} if "page" in kept or "page" not in missing else self._pages(store, request)
-        if missing and (texts or kept.keys() & set(missing)):
+            kept = objects.held(connection, holder)
+        made = self._pages(store, request) if "page" in missing and "page" not in kept else {}
+        if wanted := [role for role in missing if role in kept or role in made]:
             with store.transaction() as tx:
-                for role, text in texts.items():
-                    kept[role] = objects.put(tx, text.encode(), "page", (f"receipt/{request}", role))
-                for role in kept.keys() & set(missing):
-                    objects.export(tx, kept[role], pages[role])
+                for role in wanted:
+                    digest = kept.get(role) or objects.put(tx, made[role].encode(), "page", (holder, role))
+                    objects.export(tx, digest, places[role])
 
     def _pages(self, store: Store, request: str) -> dict[str, str]:
         """What the pages of a closed request say, while the workspace still stands on its model; else nothing."""

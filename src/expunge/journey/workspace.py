@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import torch
 
-from expunge.errors import OperatorError
+from expunge.errors import OperatorError, ProgrammerError
 from expunge.journey import artifacts, carry_out, config, keys, lineage
 from expunge.journey.artifacts import TRAINING, WORKSPACE, StoredCheckpoints
 from expunge.journey.surroundings import LOG_FOLDER
@@ -17,7 +17,7 @@ from expunge.networks import initialise, needs_two_records
 from expunge.progress import Progress
 from expunge.records import DataTree, Records, commitments, new_salts
 from expunge.training import Model, Recipe, Trained, courses, train
-from expunge.training.courses import check_batches
+from expunge.training.courses import check_batches, first_with_records
 
 SNAPSHOT_STEPS: Final = 1000
 """Optimiser steps between snapshots inside a stage: seconds of work that a kill can cost."""
@@ -42,6 +42,7 @@ class Workspace:
         plain = recipe.to_json()
         if not len(records.train) or not len(records.test):
             raise OperatorError("bad-data", "a workspace needs training records and test records")
+        _refuse_idle_shards(recipe, records)
         _try_network(recipe, records)
         secret = new_salts(len(records))
         tree = DataTree(commitments(records, secret))
@@ -92,6 +93,7 @@ class Workspace:
                 "recipe": recipe.to_json(),
                 "parameters": sum(parameter.numel() for parameter in module.parameters()),
                 "networks": recipe.sharding.shards if recipe.sharding else 1,
+                "untrained_networks": sum(first_with_records(each) is None for each in courses(recipe, records.train)),
                 "model": artifacts.digest_of(store, WORKSPACE, "model"),
             }
 
@@ -176,24 +178,28 @@ def _spent(trained: Trained) -> dict[str, Any]:
 
 def _try_network(recipe: Recipe, records: Records) -> None:
     """Build the network and run one record through it, so that a misfit shows before anything is written."""
-    from expunge.errors import ProgrammerError
-
     module = initialise(recipe.network, records.shape, records.classes, seed=recipe.seed, name="probe").eval()
     try:
         with torch.no_grad():
             outputs = module(records.features[:1])
     except RuntimeError as error:
         raise ProgrammerError("bad-shape", f"the network refuses the records: {str(error).splitlines()[0]}") from None
-    parts = 1 if recipe.sharding is None else recipe.sharding.shards * recipe.sharding.slices
-    if parts > len(records.train):
-        raise ProgrammerError(
-            "bad-hyperparameter", f"{parts} shards times slices are more than {len(records.train)} training records"
-        )
     for course in courses(recipe, records.train):
         for stage in course.stages:
             check_batches(stage, recipe.batch_size, two_needed=needs_two_records(module))
     if tuple(outputs.shape) != (1, max(records.classes, 1)):
         raise ProgrammerError("bad-shape", f"the network puts out {list(outputs.shape)}, not [1, {records.classes}]")
+
+
+def _refuse_idle_shards(recipe: Recipe, records: Records) -> None:
+    """More shards, or slices of one, than there are owners to place (or records) train on nobody for certain."""
+    if recipe.sharding is None:
+        return
+    units = len(set(records.train.owners if recipe.sharding.by == "owner" else records.train.ids))
+    for word, count in (("shards", recipe.sharding.shards), ("slices", recipe.sharding.slices)):
+        if count > units:
+            of = f"{units} {recipe.sharding.by}(s) to train on"
+            raise ProgrammerError("bad-hyperparameter", f"{count} {word} are more than the {of}")
 
 
 def _refuse_other_files(folder: Path) -> None:

@@ -61,9 +61,8 @@ def published_faults(connection: Connection, folder: Path) -> Iterator[str]:
         if head is None:
             return
         log.require_extension(connection, head, head.origin, log.size(connection))
-        whole = dict(_tiles(connection, 0, head.size))
-        older = {name: data for name, data in _older(connection, folder, head.size) if name not in whole}
-        for path, data in (whole | older).items():
+        wanted = dict(_older(connection, folder, head.size)) | dict(_tiles(connection, 0, head.size))
+        for path, data in wanted.items():
             if data is None or _content(folder / path) != data:
                 yield f"{path} is missing or damaged"
 

@@ -85,12 +85,9 @@ def courses(recipe: Recipe, records: Records) -> tuple[Course, ...]:
 
 def shard_stages(shard: int, slices: int, places: Sequence[tuple[int, int]], epochs: float) -> tuple[Stage, ...]:
     """The stages of one shard, `epochs` each, where row r of the records stands at `places[r]` (shard, slice)."""
+    inside = [(row, piece) for row, (where, piece) in enumerate(places) if where == shard]
     return tuple(
-        Stage(
-            f"shard/{shard}/slice/{last}",
-            tuple(row for row, (where, piece) in enumerate(places) if where == shard and piece <= last),
-            epochs,
-        )
+        Stage(f"shard/{shard}/slice/{last}", tuple(row for row, piece in inside if piece <= last), epochs)
         for last in range(slices)
     )
 
