@@ -79,7 +79,7 @@ def init(
 
 def _words(result: Result) -> str:
     idle = result["untrained_networks"]
-    warning = f"{idle} of them have no owner to train on and vote all the same: fewer shards.\n" if idle else ""
+    warning = f"{idle} of them have no owner to train on, and take no part: fewer shards would do.\n" if idle else ""
     return (
         f"{result['workspace']}: {result['records']} records of {result['owners']} owners from {result['data']}, "
         f"{result['parameters']} parameters in {result['networks']} network(s).\n{warning}"
