@@ -173,6 +173,9 @@ BAD_INIT = {
     "images for a table": (["--data", "{tmp}/good.csv", "--target", "y", "--network", "cnn"], "bad-shape"),
     "a batch of one for batch-norm": (["--network", "resnet", "--batch-size", "1"], "batch-of-one"),
     "no learning rate": (["--lr", "0"], "bad-hyperparameter"),
+    "epochs without end": (["--epochs", "1e12"], "bad-hyperparameter"),
+    "infinite epochs": (["--epochs", "inf"], "bad-hyperparameter"),
+    "one record of each class": (["--data", "{tmp}/two.csv", "--target", "y"], "bad-data"),
     "more shards than owners": (["--shards", "101"], "bad-hyperparameter"),
     "more slices than owners": (["--slices", "99999"], "bad-hyperparameter"),
 }
@@ -186,6 +189,7 @@ def test_init_refuses_and_leaves_no_folder(
     (tmp_path / "good.csv").write_text("a,b,y\n" + "\n".join(rows))
     (tmp_path / "nan.csv").write_text("a,b,y\nNaN,1,0\n" + "\n".join(rows))
     (tmp_path / "text.csv").write_text("a,b,y\noops,1,0\n" + "\n".join(rows))
+    (tmp_path / "two.csv").write_text("a,b,y\n1,2,0\n3,4,1\n")
     status, found, _ = run(capsys, "init", str(tmp_path / "ws"), *[word.format(tmp=tmp_path) for word in words])
     assert (found["error"]["code"], status) == (code, found["error"]["exit_status"])
     assert not (tmp_path / "ws").exists()

@@ -42,6 +42,8 @@ class Workspace:
         plain = recipe.to_json()
         if not len(records.train) or not len(records.test):
             raise OperatorError("bad-data", "a workspace needs training records and test records")
+        if records.classes and len(records.train.targets.unique()) == 1:
+            raise OperatorError("bad-data", "the training records hold one class only: there is nothing to learn")
         _refuse_idle_shards(recipe, records)
         _try_network(recipe, records)
         secret = new_salts(len(records))

@@ -165,7 +165,7 @@ class Recipe:
 
     **Arguments:**
 
-    - `epochs`: passes over the records; a fraction is allowed.
+    - `epochs`: passes over the records, at most `MOST_EPOCHS`; a fraction is allowed.
     - `batch_size`: records in *every* step: batches are windows of a stream of shuffled passes, so that there is no
       short last batch; data smaller than that goes whole into each step.
     - `sharding`: `None` for one network, else SISA.
@@ -196,6 +196,8 @@ class Recipe:
         if self.radius is not None:
             _positive("radius", self.radius)
         _positive("epochs", self.epochs)
+        if self.epochs > MOST_EPOCHS:
+            raise ProgrammerError("bad-hyperparameter", f"epochs must be at most {MOST_EPOCHS}, not {self.epochs}")
         _positive("batch_size", self.batch_size)
         if not 0 <= self.seed < SEED_LIMIT:
             raise ProgrammerError("bad-hyperparameter", f"seed must be in [0, 2**63), not {self.seed}")
@@ -228,6 +230,9 @@ class Recipe:
             raise ProgrammerError("bad-hyperparameter", f"not a recipe: {type(recipe).__name__}")
         return recipe
 
+
+MOST_EPOCHS = 1_000_000
+"""More is a slip of the keyboard: a million passes over a hundred records take a day."""
 
 HEAD_RATE = 0.01
 """Learning rate for fixed features of norm 10, whose loss has no curvature above 50."""
