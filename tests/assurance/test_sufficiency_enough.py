@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from expunge.assurance import sufficiency
+from expunge.assurance import learning_curve
+from expunge.assurance.evidence import Verdict
 from expunge.records import Records
 
 
@@ -29,7 +30,7 @@ def people(count: int) -> Records:
     ],
 )
 def test_the_verdict_follows_the_curve(errors: dict[int, float], held: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sufficiency, "_linear_error", lambda train, test, rows: errors[int(np.sum(rows)) // 2])
+    monkeypatch.setattr(learning_curve, "_linear_error", lambda train, test, rows: errors[int(np.sum(rows)) // 2])
     own = people(24)
-    found = sufficiency.Enough().run({"train": own, "test": own}, {"sizes": [3, 6, 12], "draws": 4, "most": 0.05})
-    assert found.verdict is sufficiency._held(held)
+    found = learning_curve.Enough().run({"train": own, "test": own}, {"sizes": [3, 6, 12], "draws": 4, "most": 0.05})
+    assert found.verdict is (Verdict.HOLDS if held else Verdict.FAILS)

@@ -3,7 +3,7 @@
 from expunge.assurance.case import Case, Defeater, Kind, Node
 from expunge.assurance.evaluation import Evaluation, Scene, Standing, Status, evaluate, restored, standings, why
 from expunge.assurance.evidence import Check, Evidence, Finding, Verdict, opened
-from expunge.assurance.exports import cyclonedx, markdown
+from expunge.assurance.exports import cyclonedx, markdown, told
 from expunge.assurance.patterns import Claimed, ComponentSafety, DeletionHonoured
 from expunge.assurance.rules import Problem, check_form, problems
 from expunge.assurance.source import read, write
@@ -34,6 +34,7 @@ __all__ = [
     "read",
     "restored",
     "standings",
+    "told",
     "why",
     "write",
 ]

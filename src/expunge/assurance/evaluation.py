@@ -14,7 +14,7 @@ from typing import Any
 
 from expunge import __version__
 from expunge.assurance.case import Case, Kind, Node
-from expunge.assurance.evidence import Check, Evidence, Finding, Verdict, bound, opened
+from expunge.assurance.evidence import Check, Evidence, Finding, Verdict, bound, content, opened
 from expunge.assurance.rules import check_form
 from expunge.assurance.source import read, write
 from expunge.errors import ExpungeError, OperatorError
@@ -59,8 +59,13 @@ class Evaluation:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the case, its statuses and its evidence, in hex: what a receipt names."""
-        return hashlib.sha256(strict_json.canonical(self.to_json())).hexdigest()
+        """SHA-256 over the case, its statuses and what its evidence says, in hex: what a receipt names.
+
+        When and by which key evidence was signed is not part of it: whoever measures everything again on the same model
+        and data comes to the same digest.
+        """
+        told = {**self.to_json(), "evidence": {name: content(data) for name, data in sorted(self.book.items())}}
+        return hashlib.sha256(strict_json.canonical(told)).hexdigest()
 
     @property
     def fallen(self) -> tuple[str, ...]:
@@ -147,12 +152,12 @@ def _measured(node: Node, check: Check, scene: Scene) -> Evidence:
     except ExpungeError as error:
         finding = Finding(Verdict.UNDECIDED, f"the check could not run: {error} [{error.code}]")
     digests = {name: scene.digests[name] for name in check.inputs}
-    return Evidence(node.id, node.check, bound(node), digests, finding, scene.now, __version__)
+    return Evidence(node.id, node.check, bound(node, check), digests, finding, scene.now, __version__)
 
 
 def _outdated(node: Node, check: Check, scene: Scene, evidence: Evidence) -> list[str]:
     moved = [name for name in check.inputs if evidence.inputs.get(name) != scene.digests.get(name)]
-    moved += ["the check's arguments"] if evidence.arguments != bound(node) else []
+    moved += ["the check's arguments"] if evidence.arguments != bound(node, check) else []
     return moved + (["the code"] if evidence.version != __version__ else [])
 
 

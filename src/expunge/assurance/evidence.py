@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -25,13 +25,18 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found: verdict, one sentence, figures (numbers or None), and the formula with its threshold."""
+    """What a check found: verdict, one sentence, figures (numbers or None), and the formula with its threshold.
+
+    `details` is what a page draws and a replay needs, in plain JSON: `pictures`, `proof`
+    (rooms of the same names).
+    """
 
     verdict: Verdict
     words: str
     figures: Mapping[str, float | None] = field(default_factory=dict)
     formula: str = ""
     threshold: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -79,13 +84,28 @@ def opened(data: bytes, keys: Sequence[bytes]) -> Evidence | str:
         return "evidence tampered with: it is no evidence record"
 
 
-def bound(node: Node) -> str:
-    """Digest of a node's check and arguments: evidence for others is none for it."""
+def content(data: bytes) -> str:
+    """Digest of what sealed evidence says, without the moment and the key that it was signed with.
+
+    Two people who measure the same thing on the same bytes come to the same digest.
+    """
     try:
-        content = strict_json.canonical({"check": node.check, "arguments": _json(node.arguments)})
+        plain = strict_json.loads(expunge_verify.b64decode(dsse.parse(data)["payload"]))
+        told = strict_json.canonical({name: value for name, value in plain.items() if name != "time"})
+    except (ExpungeError, expunge_verify.Refused, AttributeError):
+        told = data
+    return hashlib.sha256(told).hexdigest()
+
+
+def bound(node: Node, check: Check) -> str:
+    """Digest of a node's check, its settings and its arguments: evidence for others is none for it."""
+    settings = {each.name: getattr(check, each.name) for each in fields(check) if each.compare}  # type: ignore[arg-type]
+    body = {"check": node.check, "settings": settings, "arguments": node.arguments}
+    try:
+        told = strict_json.canonical(_json(body))
     except ExpungeError:
         raise ProgrammerError("bad-record", f"{node.id}: arguments are JSON values") from None
-    return hashlib.sha256(content).hexdigest()
+    return hashlib.sha256(told).hexdigest()
 
 
 def _json(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from expunge import __version__
@@ -15,16 +16,55 @@ def markdown(evaluation: Evaluation) -> str:
     case, standings = evaluation.case, evaluation.standings
     lines = [f"# {case.name}", "", f"**{evaluation.verdict}** · digest `{evaluation.digest}`", ""]
     lines += _outline(case, standings, case.top, 0, set())
-    lines += ["", "| evidence | status | finding | threshold |", "| --- | --- | --- | --- |"]
+    lines += ["", "| evidence | status | finding | formula | threshold |", "| --- | --- | --- | --- | --- |"]
     for node in case.solutions:
         standing = standings[node.id]
-        threshold = "" if standing.evidence is None else standing.evidence.finding.threshold
-        lines.append(f"| {node.id} | {standing.status} | {_cell(standing.why)} | {_cell(threshold)} |")
+        found = None if standing.evidence is None else standing.evidence.finding
+        formula, threshold = ("", "") if found is None else (found.formula, found.threshold)
+        row = (standing.status, standing.why, formula, threshold)
+        lines.append(f"| {node.id} | {' | '.join(map(_cell, row))} |")
+    lines += [line for node, proof in proofs(evaluation) for line in _proof(node, proof)]
     lines += [
         f"\n- defeater {each.id} against {each.against}: {each.doubt} — {each.answer or 'open'}"
         for each in case.defeaters
     ]
     return "\n".join(lines) + "\n"
+
+
+def proofs(evaluation: Evaluation) -> list[tuple[str, Mapping[str, Any]]]:
+    """The solutions that verified a property, and what they say of it."""
+    evidence = {node.id: evaluation.standings[node.id].evidence for node in evaluation.case.solutions}
+    found = {name: each.finding.details.get("proof") for name, each in evidence.items() if each is not None}
+    return [(name, proof) for name, proof in found.items() if proof is not None]
+
+
+def _proof(node: str, proof: Mapping[str, Any]) -> list[str]:
+    """A property's heading and work; a counterexample as a table."""
+    work = [f"{proof['used'][name]} of {proof['budget'][name]} {name}" for name in ("boxes", "nodes")]
+    lines = ["", f"## {node}: {proof['verdict']}", "", f"{proof['property']}. Used {' and '.join(work)}."]
+    found = proof.get("counterexample")
+    if found is None:
+        return [*lines, "", f"{proof['why']}."] if "why" in proof else lines
+    rows = [(each["name"], each["unit"], each["region"], each["value"], each.get("other")) for each in found["inputs"]]
+    lines += ["", "| input | unit | region | value | then |", "| --- | --- | --- | --- | --- |"]
+    lines += [
+        f"| {n} | {u} | {r[0]:g} to {r[1]:g} | {v!r} | {'' if o is None else repr(o)} |" for n, u, r, v, o in rows
+    ]
+    other = repr(found["other_output"]) if "other_output" in found else ""
+    return [*lines, f"| **prediction** | {found['unit']} | | {found['output']!r} | {other} |"]
+
+
+def told(evaluation: Evaluation) -> dict[str, Any]:
+    """The case with every node's standing and evidence as plain JSON: what the page shows, for machines."""
+    nodes = []
+    for node in evaluation.case.nodes:
+        standing = evaluation.standings[node.id]
+        evidence = None if standing.evidence is None else asdict(standing.evidence)
+        plain = {"node": node.id, "kind": str(node.kind), "text": node.text, "status": str(standing.status)}
+        nodes.append({**plain, "why": standing.why, "evidence": evidence})
+    properties = [{"node": name, **proof} for name, proof in proofs(evaluation)]
+    head = {"case": evaluation.case.name, "verdict": str(evaluation.verdict), "digest": evaluation.digest}
+    return {**head, "fallen": list(evaluation.fallen), "nodes": nodes, "properties": properties}
 
 
 def _cell(text: str) -> str:

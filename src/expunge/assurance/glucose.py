@@ -6,7 +6,7 @@ with 70 and 40 minutes. Target: the reading 30 (or 60) minutes later.
 """
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from jaxtyping import Float
 from expunge.assurance.evidence import Finding, Verdict
 from expunge.assurance.sufficiency import column, group
 from expunge.errors import OperatorError
+from expunge.randomness import numpy_generator
 from expunge.records import Records
 from expunge.training import Model
 
@@ -32,31 +33,46 @@ RAW: Final = ("patient", "minute", "BG", "CGM", "CHO", "insulin")
 Readings = Float[np.ndarray, " points"]
 
 
-def prepare(source: Path, out: Path, *, every: int = 5, ahead: int = 30) -> dict[str, Any]:
+def prepare(source: Path, out: Path, *, every: int = 5, ahead: int = 30, seed: int = 0) -> dict[str, Any]:
     """Write the features of a raw table (`patient, minute, BG, CGM, CHO, insulin`) as CSV; returns what it holds.
 
-    Held-out patients are every fifth of each group. Windows with an unphysiological reference (BG < 20 mg/dL) at
-    either end are left out, and counted: the simulator has no counter-regulation, and nobody lives there.
+    Held-out patients are drawn, a fifth of each group. Windows with an unphysiological reference (BG < 20 mg/dL) at
+    either end are left out, and counted: the simulator has no counter-regulation, and nobody lives there. So are
+    windows with a reading that is missing (empty or NaN) or with rows that are not 3 minutes apart.
 
-    **Arguments:** `every`: rows between windows; `ahead`: minutes to the target.
+    **Arguments:** `every`: rows between windows; `ahead`: minutes to the target; `seed`: of the draw.
 
     **Raises:** `OperatorError("bad-data" | "no-such-file")`.
     """
     patients = _read(source)
-    kept = dropped = 0
+    test = held_out(list(patients), seed)
+    kept = dropped = broken = 0
     with out.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("record", "patient", "split", *FEATURES, "future"))
         for number, (name, rows) in enumerate(sorted(patients.items())):
-            split = "test" if number % 5 == 4 else "train"
+            split = "test" if name in test else "train"
             for minute, values, target, sound in _windows(rows, every, ahead // STEP):
-                dropped += not sound
-                if sound:
+                whole = bool(np.isfinite([*values, target]).all())
+                broken, dropped = broken + (not whole), dropped + (whole and not sound)
+                if whole and sound:
                     kept += 1
                     writer.writerow(
                         (f"{number}-{minute:g}", name, split, *(f"{v:.5g}" for v in values), f"{target:.5g}")
                     )
-    return {"records": kept, "left_out": dropped, "patients": len(patients), "out": str(out)}
+    counts = {"records": kept, "left_out": dropped, "broken": broken, "patients": len(patients)}
+    return {**counts, "held_out": sorted(test), "out": str(out)}
+
+
+def held_out(patients: Sequence[str], seed: int, share: float = 0.2) -> frozenset[str]:
+    """A share of each group's patients, at least one where the group has two; the same for one seed, in any order."""
+    groups = {name: sorted(each for each in patients if group(each) == name) for name in sorted(map(group, patients))}
+    found: set[str] = set()
+    for name, members in groups.items():
+        count = max(round(share * len(members)), 1) if len(members) > 1 else 0
+        drawn = numpy_generator(seed, f"glucose/held-out/{name}").permutation(len(members))[:count]
+        found |= {members[place] for place in drawn}
+    return frozenset(found)
 
 
 def _read(source: Path) -> dict[str, np.ndarray]:
@@ -70,20 +86,22 @@ def _read(source: Path) -> dict[str, np.ndarray]:
             raise OperatorError("bad-data", f"the columns are {', '.join(RAW)}")
         try:
             for row in reader:
-                found.setdefault(row["patient"], []).append([float(row[name]) for name in RAW[1:]])
+                found.setdefault(row["patient"], []).append([float(row[name] or "nan") for name in RAW[1:]])
         except (TypeError, ValueError):
             raise OperatorError("bad-data", f"line {reader.line_num} holds something else than numbers") from None
     return {name: np.array(rows) for name, rows in found.items()}
 
 
 def _windows(rows: np.ndarray, every: int, ahead: int) -> Iterator[tuple[float, list[float], float, bool]]:
-    """Minute, features, target, and whether both ends are physiological."""
+    """Minute, features (not finite where a reading is missing), target, and whether both ends are physiological."""
     minute, bg, cgm, cho, insulin = rows.T
     iob, cob = on_board(insulin, 70), on_board(cho, 40)
     for now in range(20, len(rows) - ahead, every):
         spans = [series[now - back : now - back + 10].sum() * STEP for series in (insulin, cho) for back in (20, 10)]
         readings = [cgm[now - back // STEP] for back in BACK]
         sound = min(bg[now], bg[now + ahead]) >= 20
+        if minute[now + ahead] - minute[now - 20] != (20 + ahead) * STEP:
+            readings = [float("nan")] * len(readings)
         yield minute[now], [*readings, *spans, iob[now], cob[now]], float(cgm[now + ahead]), bool(sound)
 
 

@@ -13,14 +13,16 @@ from expunge.assurance.patterns import Claimed, ComponentSafety, Support
 
 GROUPS: Final = ("adolescent", "adult", "child")
 HAZARDS: Final = ((0, 54), (54, 70), (180, 250), (250, 601))
-INSULIN: Final = {"insulin_60": [0, 4], "insulin_30": [0, 4], "iob": [0, 6]}
-CARBS: Final = {"carbs_60": [0, 50], "carbs_30": [0, 50], "cob": [0, 50]}
+UNIT: Final = "mg/dL"
+INSULIN: Final = {"insulin_60": (0, 4), "insulin_30": (0, 4), "iob": (0, 6)}
+CARBS: Final = {"carbs_60": (0, 50), "carbs_30": (0, 50), "cob": (0, 50)}
 
 
-def _region(low: float, high: float, steps: tuple[float, float], **changed: list[float]) -> dict[str, Any]:
-    readings = {name: [low, high] for name in READINGS}
+def _region(low: float, high: float, steps: tuple[float, float], **changed: tuple[float, float]) -> dict[str, Any]:
+    box = dict.fromkeys(READINGS, (low, high)) | INSULIN | CARBS | changed
+    units = {name: UNIT if name in READINGS else "U" if name in INSULIN else "g" for name in box}
     path = {"columns": list(READINGS), "step": list(steps)}
-    return {"region": {**readings, **INSULIN, **CARBS, **changed}, "path": path}
+    return {"region": {name: [*ends, units[name]] for name, ends in box.items()}, "path": path, "unit": UNIT}
 
 
 def pancreas_case() -> Case:
@@ -47,6 +49,8 @@ def _data() -> tuple[Claimed, ...]:
     ranges = [list(each) for each in HAZARDS]
     hazard = {"groups": list(GROUPS), "column": "cgm_0", "ranges": ranges}
     possible = {"columns": {"cgm_0": [40, 599]}, "most": 0.01}
+    jumps = {"columns": [list(pair) for pair in pairwise(reversed(READINGS))], "beyond": 6, "most": 0.01}
+    gaps = {"every": 15, "longest": 720, "most": 0.05, "span": 7000, "unit": "min"}
     coverage = {"columns": bins, "ways": 2, "least": 0.9}
     enough = {"sizes": [3, 6, 12], "draws": 8, "most": 0.1}
     balanced = {**hazard, "least_share": 0.2, "least_people": 4}
@@ -54,9 +58,22 @@ def _data() -> tuple[Claimed, ...]:
         Claimed("Relevant: the operating domain is covered", [("Two-way coverage", "coverage", coverage)]),
         Claimed("Complete: all groups in all hazards", [("Groups by hazard", "complete", {**hazard, "least": 5})]),
         Claimed("Balanced: no group or hazard rests on few people", [("Effective numbers", "balanced", balanced)]),
-        Claimed("Accurate: readings are physically possible", [("Sensor at its limits", "plausible", possible)]),
+        Claimed(
+            "Accurate: readings are physically possible, and none jumps out",
+            [("Sensor at its limits", "plausible", possible), ("Jumps in ten minutes", "outliers", jumps)],
+        ),
+        Claimed("Without gaps: each patient is followed for five days", [("Gaps", "gaps", gaps)]),
         Claimed("Independent: test patients are others", [("Split by patient", "independent", {})]),
         Claimed("Enough: more patients would change little", [("Learning curve", "enough", enough)]),
+        Claimed(
+            "The held-out data can judge: all groups and hazards, plausible, without gaps",
+            [
+                ("Groups by hazard, held out", "held-out-complete", {**hazard, "least": 1}),
+                ("Sensor at its limits, held out", "held-out-plausible", possible),
+                ("Jumps in ten minutes, held out", "held-out-outliers", jumps),
+                ("Gaps, held out", "held-out-gaps", gaps),
+            ],
+        ),
     )
 
 
@@ -77,8 +94,8 @@ def _verification() -> tuple[Claimed, ...]:
     robust = {"kind": "robust", **domain, "radius": noise, "change": 40}
     insulin = {"kind": "monotone", **domain, "step": {"iob": 1}, "increasing": False, "tolerance": 15}
     carbs = {"kind": "monotone", **domain, "step": {"cob": 10}, "increasing": True, "tolerance": 15}
-    low = _region(60, 75, (-15, -3), carbs_60=[0, 0], carbs_30=[0, 0], cob=[0, 5], iob=[2, 6])
-    high = _region(200, 300, (3, 20), insulin_60=[0, 0.5], insulin_30=[0, 0.5], iob=[0, 0.5])
+    low = _region(60, 75, (-15, -3), carbs_60=(0, 0), carbs_30=(0, 0), cob=(0, 5), iob=(2, 6))
+    high = _region(200, 300, (3, 20), insulin_60=(0, 0.5), insulin_30=(0, 0.5), iob=(0, 0.5))
     shifted = [[new, old] for new, old in pairwise(READINGS)]
     moves = {"cgm_0": [-20, 20], "iob": [-2, 2], "cob": [-20, 20]}
     rate = {"kind": "rate", **domain, "shifted": shifted, "moves": moves, "jump": 120}

@@ -1,11 +1,12 @@
 """Formal properties as checks: a property in physical units by column names, and the model's network folded from it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
+from expunge.assurance.counterexamples import in_words, sentence, told
 from expunge.assurance.evidence import Finding, Verdict
 from expunge.assurance.verification import (
     BoundedOutput,
@@ -24,6 +25,7 @@ from expunge.assurance.verification import (
     fold,
     verify,
 )
+from expunge.assurance.verification import Verdict as Answer
 from expunge.errors import OperatorError, ProgrammerError
 from expunge.records import Records
 from expunge.records.preparation import feature_names
@@ -46,8 +48,8 @@ def network_of(model: Model, records: Records) -> ReluNetwork:
 def property_of(arguments: Mapping[str, Any], names: list[str]) -> Property:
     """The property that a node's arguments tell.
 
-    `kind`: bounded, robust, monotone, hazard or rate; `region`: {column: [low, high]} for every column; `path`:
-    {columns, step: [low, high]} for readings in order of time; and the numbers of the kind.
+    `kind`: bounded, robust, monotone, hazard or rate; `region`: {column: [low, high, unit]} for every column (the unit
+    may be left out); `path`: {columns, step: [low, high]} for readings in order of time; and the numbers of the kind.
 
     **Raises:** `OperatorError("bad-case")`.
     """
@@ -97,27 +99,42 @@ def _vector(values: Mapping[str, Any], names: list[str]) -> tuple[float, ...]:
 class Holds:
     """A property of the network, proved; a counterexample fails it, and an open question stays one.
 
-    `seconds` is the budget of each property: it decides whether there is an answer, never which.
+    `boxes` and `nodes` are the budget where the node's arguments give none (`budget`: {boxes, nodes}): it decides
+    whether there is an answer, never which, and it is counted, so that every machine comes to the same one.
     """
 
-    seconds: float = 30.0
+    boxes: int = 40_000
+    nodes: int = 2_000
     inputs: tuple[str, ...] = ("model", "preparation")
 
     def run(self, subjects: Mapping[str, Any], arguments: Mapping[str, Any]) -> Finding:
         """Verify."""
         records: Records = subjects["preparation"]
         wanted = property_of(arguments, feature_names(records.preparation))
-        network = network_of(subjects["model"], records)
-        answer = verify(network, wanted, budget=Budget(seconds=self.seconds))
-        effort: dict[str, float | None] = {"boxes": float(answer.effort.boxes)}
-        threshold = "margin >= 0 for every point of the region"
-        if isinstance(answer, Proved):
-            words = f"proved, margin at least {answer.bound:.3g} everywhere ({answer.by})"
-            return Finding(Verdict.HOLDS, words, {"bound": answer.bound, **effort}, "min margin", threshold)
-        if isinstance(answer, Violated):
-            found = answer.counterexample
-            point = ", ".join(f"{value:.4g}" for value in found.x)
-            words = f"violated at ({point}): output {found.output[0]:.4g}"
-            return Finding(Verdict.FAILS, words, {"margin": found.margin, **effort}, "min margin", threshold)
-        words = f"not decided: the margin lies between {answer.lower:.3g} and {answer.upper:.3g}; {answer.why}"
-        return Finding(Verdict.UNDECIDED, words, {"gap": answer.gap, **effort}, "min margin", threshold)
+        given = {"boxes": self.boxes, "nodes": self.nodes, **arguments.get("budget", {})}
+        budget = Budget(boxes=int(given["boxes"]), nodes=int(given["nodes"]))
+        answer = verify(network_of(subjects["model"], records), wanted, budget=budget)
+        return finding(answer, arguments, feature_names(records.preparation), budget)
+
+
+def finding(answer: Answer, arguments: Mapping[str, Any], names: Sequence[str], budget: Budget) -> Finding:
+    """What a safety engineer reads of an answer: the property in words, the verdict, the counterexample, the work."""
+    used = {"boxes": answer.effort.boxes, "nodes": answer.effort.nodes}
+    proof: dict[str, Any] = {"property": sentence(arguments), "used": used}
+    proof["budget"] = {"boxes": budget.boxes, "nodes": budget.nodes}
+    work: dict[str, float | None] = {name: float(count) for name, count in used.items()}
+    threshold = "margin >= 0 for every point of the region"
+    if isinstance(answer, Proved):
+        words = f"proved, margin at least {answer.bound:.3g} everywhere ({answer.by})"
+        proof |= {"verdict": "proved", "by": answer.by, "arithmetic": answer.arithmetic}
+        return Finding(Verdict.HOLDS, words, {"bound": answer.bound, **work}, "min margin", threshold, {"proof": proof})
+    if isinstance(answer, Violated):
+        example = told(answer.counterexample, arguments, names)
+        proof |= {"verdict": "violated", "counterexample": example}
+        words = f"violated: {in_words(example)}"
+        figures = {"margin": answer.counterexample.margin, **work}
+        return Finding(Verdict.FAILS, words, figures, "min margin", threshold, {"proof": proof})
+    words = f"not decided: the margin lies between {answer.lower:.3g} and {answer.upper:.3g}; {answer.why}"
+    proof |= {"verdict": "unknown", "why": answer.why}
+    figures = {"least margin": answer.lower, "margin seen": answer.upper, "gap": answer.gap, **work}
+    return Finding(Verdict.UNDECIDED, words, figures, "min margin", threshold, {"proof": proof})

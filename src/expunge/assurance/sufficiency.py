@@ -1,7 +1,8 @@
-"""Data sufficiency of tables: relevance, completeness, balance, accuracy, independence, enough data.
+"""Data sufficiency of tables: relevance, completeness, balance, accuracy, independence.
 
-Each check has a formula and a threshold, both in its finding. A person's group is what stands before `#` in the owner's
-id (`adult#003`); figures name groups, never persons.
+Each check has a formula, a threshold and a picture, all in its finding. It reads the rows that its `inputs` name:
+`train rows`, or `test rows` where the held-out data are to be judged. A person's group is what stands before `#` in the
+owner's id (`adult#003`); figures name groups, never persons.
 """
 
 from collections import Counter
@@ -14,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from expunge.assurance.evidence import Finding, Verdict
+from expunge.assurance.pictures import bars, shown
 from expunge.errors import OperatorError
 from expunge.records import Records
 
@@ -43,34 +45,37 @@ class Coverage:
     **Arguments** of the node: `columns` {name: bin edges}, `ways`, `least` (share), `records_each`.
     """
 
-    inputs: tuple[str, ...] = ("train",)
+    inputs: tuple[str, ...] = ("train rows",)
 
     def run(self, subjects: Mapping[str, Any], arguments: Mapping[str, Any]) -> Finding:
         """Count the occupied cells of every choice of `ways` columns."""
         edges = {name: np.asarray(cut, float) for name, cut in arguments["columns"].items()}
-        bins = {name: np.digitize(column(subjects["train"], name), cut) for name, cut in edges.items()}
-        need, held, wanted = int(arguments.get("records_each", 1)), 0, 0
+        bins = {name: np.digitize(column(subjects[self.inputs[0]], name), cut) for name, cut in edges.items()}
+        need, held, wanted, pairs = int(arguments.get("records_each", 1)), 0, 0, {}
         for names in combinations(edges, int(arguments["ways"])):
             sizes = [len(edges[name]) + 1 for name in names]
             cells = np.bincount(np.ravel_multi_index([bins[name] for name in names], sizes), minlength=np.prod(sizes))
-            held, wanted = held + int((cells >= need).sum()), wanted + len(cells)
+            occupied = int((cells >= need).sum())
+            pairs[" × ".join(names)] = occupied / len(cells)
+            held, wanted = held + occupied, wanted + len(cells)
         share, least = held / wanted, float(arguments["least"])
         words = f"{held} of {wanted} combinations of {arguments['ways']} ranges are held by {need} records or more"
         formula = "occupied cells / cells, over every choice of k columns"
-        return Finding(_held(share >= least), words, {"coverage": share}, formula, f">= {least:g}")
+        drawn = bars("Share of the combinations that is held", "share of combinations", pairs, least)
+        return Finding(_held(share >= least), words, {"coverage": share}, formula, f">= {least:g}", shown(drawn))
 
 
 @dataclass(frozen=True)
 class Complete:
     """Completeness: every group is there, and so is every hazardous range. `groups`, `column`, `ranges`, `least`."""
 
-    inputs: tuple[str, ...] = ("train",)
+    inputs: tuple[str, ...] = ("train rows",)
 
     def run(self, subjects: Mapping[str, Any], arguments: Mapping[str, Any]) -> Finding:
         """Count records of each group in each range."""
-        train: Records = subjects["train"]
-        groups = np.array([group(owner) for owner in train.owners])
-        values, least = column(train, arguments["column"]), int(arguments["least"])
+        records: Records = subjects[self.inputs[0]]
+        groups = np.array([group(owner) for owner in records.owners])
+        values, least = column(records, arguments["column"]), int(arguments["least"])
         counts = {
             f"{name} {low:g}-{high:g}": float(((groups == name) & (values >= low) & (values < high)).sum())
             for name in arguments["groups"]
@@ -78,7 +83,9 @@ class Complete:
         }
         lacking = [name for name, count in counts.items() if count < least]
         words = "every group is there in every range" if not lacking else f"too few records: {', '.join(lacking)}"
-        return Finding(_held(not lacking), words, counts, "records of each group in each range", f">= {least} each")
+        drawn = bars(f"Records of each group by {arguments['column']}", "records", counts, least)
+        formula = "records of each group in each range"
+        return Finding(_held(not lacking), words, counts, formula, f">= {least} each", shown(drawn))
 
 
 @dataclass(frozen=True)
@@ -88,16 +95,16 @@ class Balanced:
     **Arguments** of the node: `groups`, `least_share`, `column`, `ranges`, `least_people`.
     """
 
-    inputs: tuple[str, ...] = ("train",)
+    inputs: tuple[str, ...] = ("train rows",)
 
     def run(self, subjects: Mapping[str, Any], arguments: Mapping[str, Any]) -> Finding:
         """Shares, and (sum n)^2 / sum n^2 over the people of each hazard."""
-        train: Records = subjects["train"]
-        counts = Counter(group(owner) for owner in train.owners)
-        shares = {f"share of {name}": counts[name] / len(train) for name in arguments["groups"]}
-        values = column(train, arguments["column"])
+        records: Records = subjects[self.inputs[0]]
+        counts = Counter(group(owner) for owner in records.owners)
+        shares = {f"share of {name}": counts[name] / len(records) for name in arguments["groups"]}
+        values = column(records, arguments["column"])
         people = {
-            f"effective people {low:g}-{high:g}": effective(train.owners, (values >= low) & (values < high))
+            f"effective people {low:g}-{high:g}": effective(records.owners, (values >= low) & (values < high))
             for low, high in arguments["ranges"]
         }
         share, least = float(arguments["least_share"]), float(arguments["least_people"])
@@ -105,7 +112,13 @@ class Balanced:
         bad += [name for name, value in people.items() if value < least]
         words = "groups and hazards are balanced" if not bad else f"too small: {', '.join(bad)}"
         formula = "n_g / n; (sum_i n_i)^2 / sum_i n_i^2 over people i of a hazard"
-        return Finding(_held(not bad), words, {**shares, **people}, formula, f">= {share:g}; >= {least:g} people")
+        drawn = shown(
+            bars("Share of each group", "share of records", shares, share),
+            bars("People behind each hazard", "effective number of people", people, least),
+        )
+        return Finding(
+            _held(not bad), words, {**shares, **people}, formula, f">= {share:g}; >= {least:g} people", drawn
+        )
 
 
 def effective(owners: Sequence[str], rows: np.ndarray) -> float:
@@ -118,68 +131,34 @@ def effective(owners: Sequence[str], rows: np.ndarray) -> float:
 class Plausible:
     """Accuracy: values outside what is physically possible. `columns` {name: [low, high]}, `most` (share)."""
 
-    inputs: tuple[str, ...] = ("train",)
+    inputs: tuple[str, ...] = ("train rows",)
 
     def run(self, subjects: Mapping[str, Any], arguments: Mapping[str, Any]) -> Finding:
         """The share of records outside, for each column."""
         most = float(arguments["most"])
         shares = {}
         for name, (low, high) in arguments["columns"].items():
-            values = column(subjects["train"], name)
+            values = column(subjects[self.inputs[0]], name)
             shares[f"{name} outside {low:g}-{high:g}"] = float(((values < low) | (values > high)).mean())
         bad = [name for name, share in shares.items() if share > most]
         words = "no more implausible values than allowed" if not bad else f"implausible: {', '.join(bad)}"
-        return Finding(_held(not bad), words, shares, "records outside / records", f"<= {most:g} each")
+        drawn = bars("Implausible values", "share of records", shares, most)
+        return Finding(_held(not bad), words, shares, "records outside / records", f"<= {most:g} each", shown(drawn))
 
 
 @dataclass(frozen=True)
 class Independent:
     """Independence: nobody is in both training and test data."""
 
-    inputs: tuple[str, ...] = ("train", "test")
+    inputs: tuple[str, ...] = ("train rows", "test rows")
 
     def run(self, subjects: Mapping[str, Any], arguments: Mapping[str, Any]) -> Finding:
         """Count the people in both."""
         del arguments
-        shared = len(set(subjects["train"].owners) & set(subjects["test"].owners))
+        train, test = (set(subjects[name].owners) for name in self.inputs)
+        shared = len(train & test)
         words = f"{shared} people are in both training and test data"
-        return Finding(_held(not shared), words, {"people in both": float(shared)}, "|train ∩ test|", "= 0")
-
-
-@dataclass(frozen=True)
-class Enough:
-    """Enough data: how far a linear model's held-out error still is from the limit of its learning curve.
-
-    error(n) = limit + slope / n over n people, least squares; the band is the spread over draws of people. The linear
-    model stands for the network because the curve takes dozens of fits. `sizes` (people), `draws`, `most` (share).
-    """
-
-    inputs: tuple[str, ...] = ("train", "test")
-
-    def run(self, subjects: Mapping[str, Any], arguments: Mapping[str, Any]) -> Finding:
-        """Fit the curve."""
-        gaps = [self._gap(subjects, arguments, draw) for draw in range(int(arguments["draws"]))]
-        gap, spread = float(np.mean(gaps)), float(np.std(gaps, ddof=1) / len(gaps) ** 0.5)
-        most = float(arguments["most"])
-        figures = {"gap to the limit": gap, "low": gap - 1.96 * spread, "high": gap + 1.96 * spread}
-        words = f"more people would lower the error by about {100 * gap:.1f} % (linear model)"
-        return Finding(_held(gap + 1.96 * spread <= most), words, figures, "error(N) / limit - 1", f"<= {most:g}")
-
-    def _gap(self, subjects: Mapping[str, Any], arguments: Mapping[str, Any], draw: int) -> float:
-        from expunge.randomness import numpy_generator
-
-        train, test = subjects["train"], subjects["test"]
-        names = np.array(train.owners)
-        people = numpy_generator(draw, "assurance/enough").permutation(np.unique(names))
-        sizes = [min(size, len(people)) for size in arguments["sizes"]] + [len(people)]
-        errors = [_linear_error(train, test, np.isin(names, people[:size])) for size in sizes]
-        limit, slope = np.linalg.lstsq(np.stack([np.ones(len(sizes)), 1 / np.array(sizes)], 1), errors, rcond=None)[0]
-        # A curve that heads below zero is far from any limit: more people would still take the whole error away.
-        return float(slope / len(people) / limit) if limit > 0 else 1.0
-
-
-def _linear_error(train: Records, test: Records, rows: np.ndarray) -> float:
-    x = np.column_stack([train.features.numpy()[rows], np.ones(rows.sum())])
-    weights = np.linalg.lstsq(x, train.targets.numpy()[rows], rcond=None)[0]
-    error = np.column_stack([test.features.numpy(), np.ones(len(test))]) @ weights - test.targets.numpy()
-    return float(np.sqrt((error**2).mean()))
+        counts = {"only in training": len(train - test), "only in test": len(test - train), "in both": shared}
+        drawn = bars("People by part", "people", {name: float(count) for name, count in counts.items()})
+        figures: dict[str, float | None] = {"people in both": float(shared)}
+        return Finding(_held(not shared), words, figures, "|train ∩ test|", "= 0", shown(drawn))

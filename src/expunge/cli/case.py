@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(
         help="The assurance case of a workspace: its argument, with live evidence.", no_args_is_help=True
     )
-    for command in (start, check, render, why, defeat, answer):
+    for command in (start, check, render, why, replay, defeat, answer):
         group.command(command.__name__)(command)
     app.add_typer(group, name="case")
 
@@ -49,6 +49,7 @@ def check(
 
     Example: expunge -w ws case check
     """
+    from expunge.assurance.exports import proofs
     from expunge.journey import casework
     from expunge.journey.workspace import Workspace
 
@@ -63,6 +64,7 @@ def check(
         "checks": len(done.case.solutions),
         "fallen": list(done.fallen),
         "nodes": nodes,
+        "properties": [{"node": name, **proof} for name, proof in proofs(done)],
     }
     emit(result, as_json, _words)
 
@@ -83,13 +85,13 @@ def render(
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("case-out"),
     as_json: AsJson = False,
 ) -> None:
-    """Write the case as HTML, SVG, Markdown and CycloneDX 1.6 declarations.
+    """Write the case as HTML, SVG, Markdown, JSON and CycloneDX 1.6 declarations.
 
     Example: expunge -w ws case render --out case-out
     """
     import json
 
-    from expunge.assurance import cyclonedx, markdown
+    from expunge.assurance import cyclonedx, markdown, told
     from expunge.assurance.layout import svg
     from expunge.journey import casework
     from expunge.journey.workspace import Workspace
@@ -103,6 +105,7 @@ def render(
         "case.html": case_page(found.case.name, [CaseView("The case", found.to_json())]),
         "case.svg": svg(found.case, found.standings),
         "case.md": markdown(found),
+        "case.json": json.dumps(told(found), indent=1),
         "case.cdx.json": json.dumps(cyclonedx(found, timestamp(utc_now())), indent=1),
     }
     out.mkdir(parents=True, exist_ok=True)
@@ -134,6 +137,30 @@ def _chain(result: Result) -> str:
     return "\n".join(
         [*lines, *(f"{each['id']}: {each['doubt']} — {each['answer'] or 'open'}" for each in result["defeaters"])]
     )
+
+
+def replay(
+    context: typer.Context,
+    node: Annotated[str, typer.Argument(help="Id of a solution whose property is violated.")],
+    as_json: AsJson = False,
+) -> None:
+    """Run a violation's counterexample through the network again.
+
+    Example: expunge -w ws case replay Sn-verification-5.1
+    """
+    from expunge.journey import casework
+    from expunge.journey.workspace import Workspace
+
+    with Workspace.open(workspace(context)).store() as store:
+        found = casework.replay(store, node)
+    emit(found, as_json, _replayed)
+
+
+def _replayed(result: Result) -> str:
+    outputs = ", then ".join(f"{each:.4g}" for each in result["outputs"])
+    word = "It breaks the property" if result["breaks"] else "It does NOT break the property"
+    rows = [f"  {each['name']:14} {each['value']:.6g} {each['unit']}" for each in result["inputs"]]
+    return "\n".join([f"{result['property']}.", *rows, f"Predicted: {outputs} {result['unit']}.", f"{word}."])
 
 
 def defeat(

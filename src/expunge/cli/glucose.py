@@ -19,6 +19,7 @@ def glucose(
     out: Annotated[Path, typer.Argument(help="CSV file of features to write.")],
     ahead: Annotated[int, typer.Option(help="Minutes to the reading that is predicted.", min=3)] = 30,
     every: Annotated[int, typer.Option(help="Rows from one window to the next.", min=1)] = 5,
+    seed: Annotated[int, typer.Option(help="Seed that draws a fifth of each group's patients as test.", min=0)] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Make the features of the artificial pancreas: readings, insulin and carbohydrate, delivered and on board.
@@ -27,13 +28,14 @@ def glucose(
     """
     from expunge.assurance.glucose import prepare
 
-    found = prepare(source, out, every=every, ahead=ahead)
+    found = prepare(source, out, every=every, ahead=ahead, seed=seed)
     options = "--target future --owner patient --record record --split split --regression"
     emit(
         found,
         as_json,
         lambda result: (
-            f"{result['records']} windows of {result['patients']} patients, {result['left_out']} left out (BG < 20).\n"
+            f"{result['records']} windows of {result['patients']} patients, {result['left_out']} left out (BG < 20), "
+            f"{result['broken']} with readings missing.\n"
             f"Next: expunge init ws --data {result['out']} {options} --lr 0.02"
         ),
     )

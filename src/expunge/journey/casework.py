@@ -2,52 +2,37 @@
 
 import hashlib
 from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from expunge.assurance import (
     Case,
-    Check,
     DeletionHonoured,
     Evaluation,
     Scene,
     Status,
+    counterexamples,
     evaluate,
     read,
     restored,
     write,
 )
-from expunge.assurance.glucose import Alarms, ErrorGrid, Predicts
-from expunge.assurance.performance import Accuracy
-from expunge.assurance.proofs import Holds
-from expunge.assurance.sufficiency import Balanced, Complete, Coverage, Enough, Independent, Plausible
+from expunge.assurance.checks import CHECKS
+from expunge.assurance.inputs import subjects_of
+from expunge.assurance.proofs import network_of, property_of
 from expunge.errors import ExpungeError, OperatorError
 from expunge.journey import artifacts, honoured, keys, receipting
 from expunge.journey.artifacts import WORKSPACE
 from expunge.ledger import log, objects, receipts, strict_json
 from expunge.ledger.store import Store, Transaction
 from expunge.progress import Progress
-from expunge.records.storage import to_bytes
+from expunge.records.preparation import feature_names
 from expunge.reports.case import CaseView, case_page
 
 SOURCE: Final = "case.yaml"
 HOLDER: Final = "case"
-
-CHECKS: Final[Mapping[str, Check]] = {
-    "accuracy": Accuracy(),
-    "alarms": Alarms(),
-    "balanced": Balanced(),
-    "complete": Complete(),
-    "coverage": Coverage(),
-    "enough": Enough(),
-    "error-grid": ErrorGrid(),
-    "independent": Independent(),
-    "plausible": Plausible(),
-    "predicts": Predicts(),
-    "property": Holds(),
-}
-"""Checks that a workspace's case may name."""
 
 
 def source(folder: Path) -> Case | None:
@@ -62,13 +47,7 @@ def source(folder: Path) -> Case | None:
 def scene(store: Store, holder: str) -> Scene:
     """Model and records that `holder` points at, for the checks of the workspace's case."""
     records, model = artifacts.read_records(store, holder), artifacts.read_model(store, holder)
-    subjects = {"model": model, "train": records.train, "test": records.test, "preparation": records}
-    digests = {
-        "model": model.digest,
-        "train": hashlib.sha256(to_bytes(records.train)).hexdigest(),
-        "test": hashlib.sha256(to_bytes(records.test)).hexdigest(),
-        "preparation": _digest(records.preparation),
-    }
+    subjects, digests = subjects_of(model, records)
     return _signed(store, subjects, digests, {})
 
 
@@ -231,3 +210,21 @@ def last(store: Store) -> Evaluation:
     if plain is None or case is None:
         raise OperatorError("no-such-file", "the case was never evaluated: run `expunge case check`")
     return restored({**plain, "case": write(case)}, CHECKS, scene(store, WORKSPACE))
+
+
+def replay(store: Store, node: str) -> dict[str, Any]:
+    """Run the counterexample of a violated property through the present network again.
+
+    **Raises:** as `last`; `OperatorError("unknown-node")`; `OperatorError("illegal-move")` where the node has none.
+    """
+    evaluated = last(store)
+    solution, evidence = evaluated.case.node(node), evaluated.standings[node].evidence
+    proof = {} if evidence is None else evidence.finding.details.get("proof", {})
+    if "counterexample" not in proof:
+        raise OperatorError("illegal-move", f"{node} has no counterexample to replay")
+    subjects = scene(store, WORKSPACE).subjects
+    names, example = feature_names(subjects["preparation"].preparation), proof["counterexample"]
+    network = network_of(subjects["model"], subjects["preparation"])
+    found = counterexamples.replay(network, property_of(solution.arguments, names), example)
+    shown = {"property": proof["property"], "inputs": example["inputs"], "unit": example["unit"]}
+    return {**shown, **asdict(found), "outputs": list(found.outputs), "breaks": found.breaks}

@@ -12,6 +12,7 @@ from expunge.assurance.evaluation import Standing, Status
 from expunge.assurance.layout import MARKS, svg
 from expunge.assurance.source import read, to_plain
 from expunge.reports.html import page
+from expunge.reports.sufficiency import drawings
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,12 @@ def _view(number: int, view: CaseView) -> dict[str, Any]:
         "counts": {str(each): sum(s is each for s in status.values()) for each in Status},
         "picture": Markup(picture),
         "nodes": nodes,
-        "changes": sorted((each for each in nodes if each["changed"]), key=lambda each: each["was"] == each["status"]),
+        "turned": [each for each in nodes if view.before is not None and each["was"] != each["status"]],
+        "shifted": [each for each in nodes if each["moved"] and each["was"] == each["status"]],
         "ran": view.now.get("ran"),
         "solutions": len(case.solutions),
         "compared": view.before is not None,
+        "properties": [each for each in nodes if each["proof"]],
     }
 
 
@@ -61,7 +64,7 @@ def _node(
     before = view.before or {"status": {}, "evidence": {}}
     now, past = _evidence(view.now, node["id"]), _evidence(before, node["id"])
     was = before["status"].get(node["id"])
-    moved = _figures(now, past)
+    figures = _figures(now, past)
     return {
         **node,
         "anchor": f"n{number}-{node['id']}",
@@ -72,10 +75,13 @@ def _node(
             (name, f"#n{number}-{name}") for name in (*node.get("supported_by", ()), *node.get("in_context_of", ()))
         ],
         "evidence": now,
-        "figures": moved,
+        "figures": figures,
         "words": now["finding"]["words"] if now else "",
         "words_before": past["finding"]["words"] if past else "",
-        "changed": view.before is not None and (was != status or any(a != b for _, a, b in moved)),
+        "moved": [each for each in figures if each[1] != each[2]] if view.before is not None else [],
+        "proof": _details(now).get("proof"),
+        "proof_before": _details(past).get("proof"),
+        "drawings": drawings(_details(now)),
         "doubts": [each for each in doubts if each["against"] == node["id"]],
     }
 
@@ -84,6 +90,11 @@ def _figures(now: Mapping[str, Any] | None, past: Mapping[str, Any] | None) -> l
     """Name, before, now."""
     new, old = (each["finding"]["figures"] if each else {} for each in (now, past))
     return [(name, _number(old.get(name)), _number(value)) for name, value in new.items()]
+
+
+def _details(evidence: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    found = evidence["finding"].get("details", {}) if evidence else {}
+    return found if isinstance(found, dict) else {}
 
 
 def _number(value: float | None) -> str:

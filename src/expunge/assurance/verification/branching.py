@@ -1,6 +1,5 @@
 """Branch and bound: boxes that linear bounds cannot decide are halved, many boxes in one batch."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -46,23 +45,21 @@ def explore(
     problem: Problem,
     tree: Tree,
     *,
-    until: float,
+    boxes: int,
     batch: int,
     steps: int,
-    most: int,
+    waiting: int,
     replays: Callable[[Tensor], Tensor | None],
-    advance: Callable[[int], None],
 ) -> None:
-    """Bound and halve until nothing is open, a violation replays (`tree.point`), time is up or `most` boxes are open.
+    """Bound and halve until nothing is open, a violation replays (`tree.point`), or the work is done.
 
-    `until` is on the monotonic clock. `replays` gets candidate points and returns one at which the deployed network
-    fails, or None.
+    The work: `boxes` more of them bounded, or `waiting` open at once. `replays` gets candidate points and returns one
+    at which the deployed network fails, or None.
     """
-    influence = _influence(problem)
-    while tree.open and tree.open <= most and time.monotonic() < until and tree.point is None:
-        lower, upper = _take(tree, batch)
+    influence, last = _influence(problem), tree.boxes + boxes
+    while tree.open and tree.open <= waiting and tree.boxes < last and tree.point is None:
+        lower, upper = _take(tree, min(batch, last - tree.boxes))
         tree.boxes += len(lower)
-        advance(len(lower))
         keep = ~empty_boxes(problem, lower, upper)
         lower, upper = lower[keep], upper[keep]
         if not len(lower):

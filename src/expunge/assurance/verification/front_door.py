@@ -21,19 +21,27 @@ from expunge.progress import Progress, task
 
 @dataclass(frozen=True)
 class Budget:
-    """How much work, never what is proved. `seconds` for the whole property; `batch` boxes at once; `steps` of slope
-    optimisation per box; `starts` of the attack; `boxes` open at most before what remains goes to HiGHS; `complete`
-    False leaves HiGHS out. Raises `bad-hyperparameter` for anything not positive."""
+    """How much work, never what is proved; counted, not timed, so that a slow machine comes to the same verdict.
 
-    seconds: float = 60.0
+    **Arguments:**
+
+    - `boxes`: bounded by branch and bound for the whole property; `nodes` of HiGHS's search tree for what remains.
+    - `batch` boxes at once; `steps` of slope optimisation per box; `starts` of the attack.
+    - `waiting`: boxes open at most before what remains goes to HiGHS; `complete` False leaves HiGHS out.
+
+    **Raises:** `bad-hyperparameter` for anything not positive.
+    """
+
+    boxes: int = 150_000
+    nodes: int = 2_000
     batch: int = 256
     steps: int = 8
     starts: int = 128
-    boxes: int = 200_000
+    waiting: int = 200_000
     complete: bool = True
 
     def __post_init__(self) -> None:
-        if not (self.seconds > 0 and self.batch > 0 and self.steps >= 0 and self.starts > 0 and self.boxes > 0):
+        if min(self.boxes, self.nodes, self.batch, self.starts, self.waiting) < 1 or self.steps < 0:
             raise ProgrammerError("bad-hyperparameter", "a verification budget is positive")
 
 
@@ -47,6 +55,7 @@ class _Search:
     budget: Budget
     tree: Tree
     programs: int = 0
+    nodes: int = 0
     by: str = "bounds"
 
     def replays(self, points: Tensor) -> Tensor | None:
@@ -89,11 +98,17 @@ def verify(
         for number, search in enumerate(searches):
             if any(other.tree.point is not None for other in searches):
                 break
-            now = time.monotonic()
-            left = max(started + budget.seconds - now, 0.01)
-            _decide(search, now, now + left / (len(searches) - number))
+            _decide(search, *_share(budget, searches, number))
             advance()
-    return _answer(searches, arithmetic, time.monotonic() - started)
+    return _answer(searches, arithmetic, budget, time.monotonic() - started)
+
+
+def _share(budget: Budget, searches: list[_Search], number: int) -> tuple[int, int]:
+    """Boxes and nodes for one query: what those before it left, in equal parts."""
+    left = len(searches) - number
+    boxes = budget.boxes - sum(part.tree.boxes for part in searches)
+    nodes = budget.nodes - sum(part.nodes for part in searches)
+    return max(boxes // left, 1), max(nodes // left, 1)
 
 
 def _begin(network: ReluNetwork, query: Query, budget: Budget, arithmetic: str) -> _Search:
@@ -112,38 +127,31 @@ def _attack(search: _Search, seed: int) -> None:
         search.tree.point = search.replays(points[:32])
 
 
-def _decide(search: _Search, started: float, until: float) -> None:
-    """Branch for half of the time, then HiGHS for what is open."""
+def _decide(search: _Search, boxes: int, nodes: int) -> None:
+    """Branch while there are boxes, then HiGHS for what is open."""
     budget, tree = search.budget, search.tree
-    _explore(search, started + (until - started) * (0.5 if budget.complete else 1.0))
-    decided = budget.complete
-    while decided and tree.open and tree.point is None and time.monotonic() < until:
-        decided = _milp(search, until)
-
-
-def _explore(search: _Search, until: float) -> None:
-    """Branch and bound up to a moment."""
-    budget = search.budget
     explore(
         search.problem,
-        search.tree,
-        until=until,
+        tree,
+        boxes=boxes,
         batch=budget.batch,
         steps=budget.steps,
-        most=budget.boxes,
+        waiting=budget.waiting,
         replays=search.replays,
-        advance=lambda amount: None,
     )
+    decided = budget.complete
+    while decided and tree.open and tree.point is None and search.nodes < nodes:
+        decided = _milp(search, nodes - search.nodes)
 
 
-def _milp(search: _Search, until: float) -> bool:
+def _milp(search: _Search, nodes: int) -> bool:
     """One program for the last open box, or for all of them where they are too many; False where it decides nothing."""
     tree, problem = search.tree, search.problem
     whole = tree.open > 64
     low = tree.lower.amin(0) if whole else tree.lower[-1]
     high = tree.upper.amax(0) if whole else tree.upper[-1]
-    solved = solve_box(problem, low, high, until - time.monotonic())
-    search.programs += 1
+    solved = solve_box(problem, low, high, nodes)
+    search.programs, search.nodes = search.programs + 1, search.nodes + max(solved.nodes, 1)
     search.by = "milp"
     if solved.point is not None:
         tree.point = search.replays(torch.clamp(solved.point, low, high)[None])
@@ -157,9 +165,10 @@ def _milp(search: _Search, until: float) -> bool:
     return False
 
 
-def _answer(searches: list[_Search], arithmetic: str, seconds: float) -> Verdict:
+def _answer(searches: list[_Search], arithmetic: str, budget: Budget, seconds: float) -> Verdict:
     """Violated before unknown before proved."""
-    effort = Effort(seconds, sum(part.tree.boxes for part in searches), sum(part.programs for part in searches))
+    boxes, programs, nodes = zip(*((part.tree.boxes, part.programs, part.nodes) for part in searches), strict=True)
+    effort = Effort(seconds, sum(boxes), sum(programs), sum(nodes))
     for search in searches:
         if search.tree.point is not None:
             return Violated(_counterexample(search.asked, search.tree.point), effort)
@@ -167,7 +176,8 @@ def _answer(searches: list[_Search], arithmetic: str, seconds: float) -> Verdict
     if undecided:
         tree = min(undecided, key=lambda tree: tree.lowest())
         near = tree.seen < 0
-        why = "the margin is within the deviation of the deployed arithmetic" if near else "the budget ran out"
+        spent = f"the budget of {budget.boxes} boxes and {budget.nodes if budget.complete else 0} nodes ran out"
+        why = "the margin is within the deviation of the deployed arithmetic" if near else spent
         return Unknown(min(tree.lowest(), 0.0), tree.seen, why, effort)
     by = "milp" if any(search.by == "milp" for search in searches) else "bounds"
     bound = min(search.tree.closed for search in searches)

@@ -21,10 +21,11 @@ TOLERANCE = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Solved:
-    """A lower bound of the margin on the box (after the solver's tolerances), and the best point, if any."""
+    """A lower bound of the margin on the box (after the solver's tolerances), the best point, if any, and the work."""
 
     bound: float
     point: Tensor | None
+    nodes: int
 
 
 @dataclass
@@ -52,8 +53,8 @@ class _Program:
         self.row_upper.append(high)
 
 
-def solve_box(problem: Problem, lower: Tensor, upper: Tensor, seconds: float) -> Solved:
-    """The margin's minimum over one box [coordinates], or the best bound that `seconds` allow."""
+def solve_box(problem: Problem, lower: Tensor, upper: Tensor, nodes: int) -> Solved:
+    """The margin's minimum over one box [coordinates], or the best bound that `nodes` of HiGHS's tree allow."""
     with torch.no_grad():
         layers, _ = hidden_bounds(problem, lower[None], upper[None])
     program = _Program()
@@ -71,9 +72,10 @@ def solve_box(problem: Problem, lower: Tensor, upper: Tensor, seconds: float) ->
         objective += _goal(problem, other, problem.query.second)
         for layer, here, there in zip(moved, own, other, strict=True):
             _tie(program, layer, here, there)
-    bound, point = _run(program, objective, seconds)
+    bound, point, used = _run(program, objective, nodes)
     constant = problem.query.constant + float(problem.goal[0] @ problem.network.biases[-1])
-    return Solved(bound + constant - _slack(problem), None if point is None else torch.tensor(point[: len(z)]))
+    best = None if point is None else torch.tensor(point[: len(z)])
+    return Solved(bound + constant - _slack(problem), best, used)
 
 
 def _copy(
@@ -126,9 +128,9 @@ def _goal(problem: Problem, columns: list[list[int]], goal: Tensor) -> list[tupl
 
 
 def _run(
-    program: _Program, objective: list[tuple[int, float]], seconds: float
-) -> tuple[float, Float[np.ndarray, " columns"] | None]:
-    """Dual bound and best point; +infinity where the box is empty."""
+    program: _Program, objective: list[tuple[int, float]], nodes: int
+) -> tuple[float, Float[np.ndarray, " columns"] | None, int]:
+    """Dual bound, best point and nodes; +infinity where the box is empty."""
     from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import csr_array
 
@@ -141,12 +143,13 @@ def _run(
         integrality=program.binary,
         bounds=Bounds(program.lower, program.upper),
         constraints=LinearConstraint(matrix, program.row_lower, program.row_upper),
-        options={"time_limit": max(seconds, 0.01)},
+        options={"node_limit": nodes},
     )
+    used = int(getattr(result, "mip_node_count", None) or 0)
     if result.status == 2:
-        return float("inf"), None
+        return float("inf"), None, used
     bound = result.mip_dual_bound
-    return (-float("inf") if bound is None or not np.isfinite(bound) else float(bound)), result.x
+    return (-float("inf") if bound is None or not np.isfinite(bound) else float(bound)), result.x, used
 
 
 def _slack(problem: Problem) -> float:

@@ -135,8 +135,8 @@ class Monotone:
 class Rate:
     """From one window to the next the prediction moves by at most `jump`.
 
-    x is in the region; x'_i = x_j for each (i, j) in `shifted` (the window moves on), and every other feature moves by
-    lowest_move_i to highest_move_i (entries of shifted features are not read).
+    x and x' are in the region's box; x'_i = x_j for each (i, j) in `shifted` (the window moves on), and every other
+    feature moves by lowest_move_i to highest_move_i (entries of shifted features are not read).
     """
 
     region: Region
@@ -159,6 +159,8 @@ class Rate:
         domain, matrix, shift = _moves(domain, low, high)
         for target, source in self.shifted:
             matrix[target], shift[target] = domain.matrix[source], domain.shift[source]
+        lower, upper = (torch.tensor(ends, dtype=torch.float64) for ends in (self.region.lower, self.region.upper))
+        domain = domain.limited(torch.cat([matrix, -matrix]), torch.cat([upper - shift, shift - lower]))
         return _no_jump(domain, matrix, shift, unit, self.jump)
 
 

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Effort:
-    """What it cost: seconds, boxes bounded by branch and bound, mixed-integer programs solved."""
+    """What it cost: seconds, boxes bounded by branch and bound, mixed-integer programs and the nodes of their trees.
+
+    All but the seconds are the same on every machine of one kind.
+    """
 
     seconds: float
     boxes: int
     programs: int
+    nodes: int
 
 
 @dataclass(frozen=True)
