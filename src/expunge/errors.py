@@ -175,7 +175,7 @@ CATALOGUE: Final[dict[str, tuple[type[ExpungeError], str]]] = {
     "unknown-model": (OperatorError, "`expunge status` shows the models that are known."),
     "unknown-network": (ProgrammerError, "mlp, cnn, resnet, or module:factory."),
     "unknown-node": (OperatorError, "`expunge case check` lists the nodes and defeaters."),
-    "unknown-owner": (RequesterError, "Check the spelling; owner ids are compared exactly."),
+    "unknown-owner": (RequesterError, "Owner ids are compared exactly; whoever was forgotten is unknown, too."),
     "unknown-reason": (OperatorError, "Use one of the Data Rights Protocol's reasons."),
     "unknown-record": (RequesterError, "Check the ids; record ids are compared exactly."),
     "unknown-regime": (OperatorError, "The known regimes stand in deadlines.json."),

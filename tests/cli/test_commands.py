@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,23 @@ def test_init_refuses_and_leaves_no_folder(
     status, found, _ = run(capsys, "init", str(tmp_path / "ws"), *[word.format(tmp=tmp_path) for word in words])
     assert (found["error"]["code"], status) == (code, found["error"]["exit_status"])
     assert not (tmp_path / "ws").exists()
+
+
+@pytest.mark.parametrize("name", [b"t\xff\xfe.csv", "t\n\u202e.csv".encode()], ids=["no UTF-8", "not printable"])
+def test_a_file_of_any_name_is_read_and_named_readably(name: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    source = os.fsdecode(os.fsencode(tmp_path) + b"/" + name)
+    Path(source).write_text("a,b,y\n" + "\n".join(f"{i},{i % 3},{i % 2}" for i in range(40)))
+    status, found, _ = run(capsys, "init", str(tmp_path / "ws"), "--data", source, "--target", "y")
+    assert (status, found["data"]) == (0, "t\ufffd\ufffd.csv")
+
+
+@pytest.mark.parametrize("name", [b"w\xff", "a #?%41 ü".encode()], ids=["no UTF-8", "of a URL"])
+def test_a_workspace_stands_in_a_folder_of_any_name(name: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/" + name)
+    assert main(["init", folder]) == 0
+    assert main(["-w", folder, "status"]) == 0
+    assert "1797 records" in capsys.readouterr().out
+    assert os.listdir(os.fsencode(tmp_path)) == [name]
 
 
 def test_init_says_how_many_networks_nobody_trains(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

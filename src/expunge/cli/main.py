@@ -1,5 +1,6 @@
 """Entry point: the application, and the one place where errors become lines, JSON and exit statuses."""
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -95,6 +96,8 @@ def main(arguments: list[str] | None = None) -> int:
     """
     words = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in words
+    if isinstance(sys.stdout, io.TextIOWrapper):  # paths that are no UTF-8, terminals that know few letters
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         outcome = app(words, prog_name="expunge", standalone_mode=False)
         return outcome if isinstance(outcome, int) else 0

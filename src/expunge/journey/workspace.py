@@ -1,5 +1,6 @@
 """A workspace: one model, its records and its requests, in one folder."""
 
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -61,7 +62,7 @@ class Workspace:
             log.start(tx.connection, key.public)
             tx.remember(keys.ORIGIN, f"expunge/{key.id[:16]}")
             log.sign(tx.connection, f"expunge/{key.id[:16]}", key)
-            tx.remember(DATA, Path(data).name)
+            tx.remember(DATA, _readable(Path(data).name))
 
         Store.create(folder, fill, steps=MIGRATIONS).close()
         return Workspace(folder)
@@ -191,6 +192,11 @@ def _try_network(recipe: Recipe, records: Records) -> None:
             check_batches(stage, recipe.batch_size, two_needed=needs_two_records(module))
     if tuple(outputs.shape) != (1, max(records.classes, 1)):
         raise ProgrammerError("bad-shape", f"the network puts out {list(outputs.shape)}, not [1, {records.classes}]")
+
+
+def _readable(name: str) -> str:
+    """A file's name as text that any terminal shows: what is no UTF-8, and what does not print, stands as a mark."""
+    return "".join(each if each.isprintable() else "\ufffd" for each in os.fsencode(name).decode("utf-8", "replace"))
 
 
 def _refuse_idle_shards(recipe: Recipe, records: Records) -> None:

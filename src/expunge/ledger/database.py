@@ -1,5 +1,6 @@
 """SQLite, set up so that what was committed stays and what was deleted is overwritten."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -42,7 +43,8 @@ def engine(path: Path, patience: float = PATIENCE) -> Engine:
 
     Transactions begin as the only writer, unless the connection has the execution option `reading`.
     """
-    url = URL.create("sqlite", database=f"file:{quote(str(path.absolute()))}", query={"uri": "true", "mode": "rw"})
+    name = f"file:{quote(os.fsencode(path.absolute()))}"
+    url = URL.create("sqlite", database=name, query={"uri": "true", "mode": "rw"})
     # hide_parameters: an error's text never shows an owner id or a salt.
     made = create_engine(url, connect_args={"timeout": patience, "isolation_level": None}, hide_parameters=True)
     event.listen(made, "connect", _set_up)
