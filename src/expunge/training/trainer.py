@@ -1,6 +1,5 @@
 """The one deterministic trainer: recipe and records in, model and log out."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -12,7 +11,7 @@ from expunge.training.checkpoints import Checkpoints, MemoryCheckpoints
 from expunge.training.courses import Course, check_batches, courses, evaluations
 from expunge.training.executors import Executor
 from expunge.training.lanes import run_lanes
-from expunge.training.log import Cost, TrainingLog, stage_names, training_log
+from expunge.training.log import Cost, TrainingLog, begun, stage_names, training_log
 from expunge.training.model import Model
 from expunge.training.platform import deterministic
 from expunge.training.recipe import Recipe
@@ -86,7 +85,7 @@ def run_courses(
 
     **Raises:** as `train`.
     """
-    started = time.monotonic()
+    started = begun()
     store = checkpoints or MemoryCheckpoints()
     _check(recipe, records, plan)
     left = [_left(course, store) for course in plan if course.stages[-1].rows]

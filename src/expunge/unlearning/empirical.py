@@ -1,6 +1,5 @@
 """What empirical methods share: the networks concerned, a guard against collapse, and the record of the run."""
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,6 +15,7 @@ from expunge.progress import Advance, task
 from expunge.randomness import torch_generator
 from expunge.records import Records
 from expunge.training import BatchStream, Cost, MemoryCheckpoints, Model, Recipe, Stage, Trained, courses, training_log
+from expunge.training.log import begun
 from expunge.training.platform import deterministic
 from expunge.unlearning.method import Claim, ClaimKind, Deletion, Forecast, Method, Unlearned, finish
 
@@ -167,7 +167,7 @@ def forecast(deletion: Deletion, work: Work) -> Forecast:
 
 def carry_out(method: Method, deletion: Deletion, states: States, *notes: str) -> Unlearned:
     """Change every network concerned, under guard; raises what the method raises."""
-    started = time.monotonic()
+    started = begun()
     found: list[State | None] = []
     words: list[str] = []
     spent = 0
