@@ -289,6 +289,14 @@ def test_words_that_name_the_owner_are_refused(store: Store):
     decide(store, decisions.deny, request.id, "other", by="Jane", reason="another one: owner-00012")
 
 
+@pytest.mark.parametrize(
+    "words", ["it is jos\u00e9-1", "it is jose\u0301-1", "it is JOS\u00c9-1", "\uff4aos\u00e9-1 asked"]
+)
+def test_other_spellings_of_a_name_are_names(store: Store, words: str):
+    request = file(store, 1, Wish(Subject("Jos\u00e9-1")), by="desk")
+    assert code_of(decide, store, decisions.deny, request.id, "other", by="Jane", reason=words) == "names-a-person"
+
+
 @pytest.mark.parametrize("owner", ["screening", "screening-2", "the screening's record says why", "method", "worker"])
 def test_no_choice_of_an_owner_id_stands_in_the_way(store: Store, owner: str):
     """Ids that are also words of ours: a request must not be stopped by what its owner is called."""

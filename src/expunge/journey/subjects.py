@@ -2,6 +2,7 @@
 
 import re
 import secrets
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -80,10 +81,17 @@ def erase(tx: Transaction, requests: Iterable[str]) -> int:
 
 
 def refuse_names(subject: Subject, words: str) -> None:
-    """What stays for ever must not name whom a request concerns. Ids of up to three letters would be in any words.
+    """What stays for ever must not name whom a request concerns, in whatever case or Unicode form.
+
+    Ids of up to three letters would be in any words.
 
     **Raises:** `OperatorError("names-a-person")`.
     """
-    for name in subject.names:
+    words = _folded(words)
+    for name in map(_folded, subject.names):
         if len(name) > _SHORT and name in words and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", words):
             raise OperatorError("names-a-person", "the words name an owner or a record of the request")
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
