@@ -297,6 +297,13 @@ def test_other_spellings_of_a_name_are_names(store: Store, words: str):
     assert code_of(decide, store, decisions.deny, request.id, "other", by="Jane", reason=words) == "names-a-person"
 
 
+@pytest.mark.parametrize("words", ["x" * 2001, "red \x1b[31m", "right to left \u202e", "half \ud800", "nul \0"])
+def test_words_are_short_and_printable(store: Store, words: str):
+    request = file(store, 1, by="desk")
+    assert code_of(decide, store, decisions.deny, request.id, "other", by="Jane", reason=words) == "bad-arguments"
+    decide(store, decisions.deny, request.id, "other", by="Jane", reason="zwei Zeilen,\nweiß €")
+
+
 @pytest.mark.parametrize("owner", ["screening", "screening-2", "the screening's record says why", "method", "worker"])
 def test_no_choice_of_an_owner_id_stands_in_the_way(store: Store, owner: str):
     """Ids that are also words of ours: a request must not be stopped by what its owner is called."""

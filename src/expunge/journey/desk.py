@@ -8,7 +8,18 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from expunge.errors import OperatorError, RequesterError
-from expunge.journey import artifacts, casework, config, history, proving, requests, screened, transitions, worker
+from expunge.journey import (
+    artifacts,
+    casework,
+    config,
+    history,
+    proving,
+    requests,
+    screened,
+    subjects,
+    transitions,
+    worker,
+)
 from expunge.journey.requests import Request, Subject, Wish
 from expunge.journey.steps import ModelSteps, method_of, record_ids
 from expunge.journey.transitions import State
@@ -193,8 +204,9 @@ class Desk:
     def forget_salts(self, request: str, reason: str) -> dict[str, Any]:
         """Destroy the salts of a closed request's records.
 
-        **Raises:** `OperatorError("unknown-request" | "illegal-move")`, and what the store raises.
+        **Raises:** `OperatorError("unknown-request" | "illegal-move" | "bad-arguments")`, and what the store raises.
         """
+        subjects.check_words(reason)
         with self.workspace.store() as store:
             with store.reading() as connection:
                 found = requests.get(connection, request)

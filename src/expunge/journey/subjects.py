@@ -17,6 +17,8 @@ from expunge.ledger.tables import add, find, next_id
 
 MAX_ID: Final = 256
 """Longest owner or record id, in UTF-8 bytes."""
+MAX_WORDS: Final = 2000
+"""Longest reason, with the name of who gives it, in characters."""
 _NEEDLE: Final = 256
 _SHORT: Final = 3
 
@@ -85,12 +87,19 @@ def refuse_names(subject: Subject, words: str) -> None:
 
     Ids of up to three letters would be in any words.
 
-    **Raises:** `OperatorError("names-a-person")`.
+    **Raises:** `OperatorError("names-a-person")`; as `check_words`.
     """
+    check_words(words)
     words = _folded(words)
     for name in map(_folded, subject.names):
         if len(name) > _SHORT and name in words and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", words):
             raise OperatorError("names-a-person", "the words name an owner or a record of the request")
+
+
+def check_words(words: str) -> None:
+    """What people say is kept and shown on terminals and pages; raises `OperatorError("bad-arguments")`."""
+    if len(words) > MAX_WORDS or not words.replace("\n", "").isprintable():
+        raise OperatorError("bad-arguments", f"words are printable, and at most {MAX_WORDS:,} characters")
 
 
 def _folded(text: str) -> str:
