@@ -89,7 +89,25 @@ def test_values_settlement_and_deletions(tmp_path: Path, capsys: pytest.CaptureF
         deleted(ws, owner, how, capsys)
 
 
+def that_saw(ws: Path, owner: str) -> list[bytes]:
+    """Outputs of every stored constituent that saw an owner."""
+    with Workspace.open(ws).store() as store:
+        arrays = load(objects.read(store, kept(ws)["constituents"]))
+    names, seen = constituents(ws)
+    return [found.tobytes() for found in arrays["posteriors"][seen[:, names.index(owner)]]]
+
+
+def gone(ws: Path, traces: list[bytes], old: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """No file of the workspace, database and journals included, holds what was computed from the leaver's records."""
+    everything = b"".join(file.read_bytes() for file in sorted(ws.rglob("*")) if file.is_file())
+    assert traces
+    assert not any(trace in everything for trace in traces)
+    for digest in {*old.values()} - {*kept(ws).values()}:
+        assert run(capsys, "-w", str(ws), "fsck", "--prove-absent", digest)[1]["absent"] is True
+
+
 def deleted(ws: Path, owner: str, how: str, capsys: pytest.CaptureFixture[str]) -> None:
+    traces, old = that_saw(ws, owner), kept(ws)
     before = run(capsys, "-w", str(ws), "settle", "--revenue", "100003")[1]
     outcome = run(capsys, "-w", str(ws), "forget", "--owner", owner)[1]
     bundle = Path(outcome["bundle"])
@@ -115,6 +133,7 @@ def deleted(ws: Path, owner: str, how: str, capsys: pytest.CaptureFixture[str]) 
     names, seen = constituents(ws)
     assert owner not in names
     assert seen.any(1).all()
+    gone(ws, traces, old, capsys)
     close_to_truth(ws, after)
 
 
