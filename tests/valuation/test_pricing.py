@@ -46,7 +46,7 @@ def test_rounding_errors_of_a_flat_game_share_out_nothing():
 AMOUNTS = st.one_of(st.floats(-1e6, 0.0), st.floats(1e-6, 1e6))
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(AMOUNTS, min_size=1, max_size=8), st.integers(0, 10**15))
 def test_payouts_always_add_up(amounts, revenue):
     found = settle(values_of(amounts), revenue)

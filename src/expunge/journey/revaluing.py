@@ -138,8 +138,8 @@ def _changed(
     before, how = _before(scene, recipe, body, order, progress, same_tests=len(view.test) == len(old.test))
     if not leavers:
         return _Change(scene, before, before, scene.names, (), how)
-    columns, stop = [scene.names.index(name) for name in leavers], replace(order, error=order.error / 2).stop
-    after = update(before, scene.cache, columns, stop=stop, seed=order.seed, progress=progress)
+    columns = [scene.names.index(name) for name in leavers]
+    after = update(before, scene.cache, columns, stop=order.change, seed=order.seed, progress=progress)
     return _Change(scene, before, after, scene.names, leavers, how)
 
 

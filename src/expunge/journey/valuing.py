@@ -44,6 +44,7 @@ from expunge.valuation import (
 )
 from expunge.valuation.estimator import Estimator
 from expunge.valuation.storage import Known, from_bytes, restore, to_bytes, values_from_json, values_to_json
+from expunge.valuation.update import LEAST
 
 HOLDER: Final = "valuation"
 PAGE: Final = "reports/values.html"
@@ -80,7 +81,14 @@ class Order:
     @property
     def stop(self) -> Stop:
         """The stopping rule."""
-        rule = HalfWidth(self.error)
+        return self._within(HalfWidth(self.error))
+
+    @property
+    def change(self) -> Stop:
+        """The same for what a deletion changes, to half the width."""
+        return self._within(HalfWidth(self.error / 2, least=LEAST))
+
+    def _within(self, rule: Stop) -> Stop:
         return rule if self.budget is None else rule | Evaluations(self.budget)
 
 

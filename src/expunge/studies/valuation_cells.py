@@ -26,6 +26,7 @@ from expunge.valuation import (
     update,
     value,
 )
+from expunge.valuation.update import LEAST
 
 Row = dict[str, Any]
 
@@ -49,8 +50,8 @@ STOPPED = {"small": 16, "full": 32}
 NARROWEST = 1e-4
 """Half-width at which times are compared where the update is exact."""
 
-DRAWS = {"small": 2, "full": 4}
-"""Tasks with noisy owners for each seed."""
+DRAWS, NOISY_BUDGET = {"small": 6, "full": 8}, 600
+"""Tasks with noisy owners for each seed, and the utilities behind the values of each."""
 
 
 class _Known:
@@ -145,8 +146,10 @@ def stopped_runs(task: Task, cache: Cached, truth: Values, scale: str, seed: int
     rows: list[Row] = []
     for run in range(STOPPED[scale]):
         found = value(cache, task.partition, Adjusted(), HalfWidth(ERROR), seed=seed * 1000 + run)
-        after = update(found, cache, leaver, stop=HalfWidth(ERROR / 2), seed=seed * 1000 + run)
+        change = HalfWidth(ERROR / 2, least=LEAST)
+        after, alone = (update(v, cache, leaver, stop=change, seed=seed * 1000 + run) for v in (found, truth))
         shares = {"covered": _covered(found, truth), "covered_after": _covered(after, left)}
+        shares["covered_change"] = _covered(alone, left)
         rows.append({"kind": "stopped", "seed": seed, "run": run, **shares})
     return rows
 
@@ -227,7 +230,9 @@ def _timed_exit(
 ) -> tuple[Row, Values]:
     """The update to a change of half-width `width`, and valuing anew to the half-width that came out; both measured."""
     left = task.partition.without(leavers)
-    found, after = _timed(task, kept, lambda game: update(before, game, leavers, stop=HalfWidth(width), seed=seed))
+    found, after = _timed(
+        task, kept, lambda game: update(before, game, leavers, stop=HalfWidth(width, least=LEAST), seed=seed)
+    )
     row = {f"update_{name}": figure for name, figure in found.items()}
     reached = HalfWidth(max(found["half_width"], NARROWEST))
     for name, constituents in (("recompute", {}), ("warm", kept)):
@@ -257,7 +262,8 @@ def noisy_owners(records: Any, scale: str, seed: int) -> list[Row]:
     for draw in range(DRAWS[scale]):
         task = task_of(records, scale, DRAWS[scale] * seed + draw, noisy=0.2)
         cache = Cached(task.game())
-        found = value(cache, task.partition, Adjusted(), HalfWidth(ERROR), seed=seed)
+        stop = HalfWidth(ERROR) | Evaluations(NOISY_BUDGET)
+        found = value(cache, task.partition, Adjusted(), stop, seed=seed, batch=128)
         lowest = np.argsort(found.value)[: task.noisy.sum()]
         lost = np.stack([np.zeros_like(task.noisy), task.noisy, np.isin(np.arange(len(task.noisy)), lowest)])
         names = ("accuracy_all", "accuracy_without_noisy", "accuracy_without_lowest")
