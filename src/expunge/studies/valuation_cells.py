@@ -195,7 +195,10 @@ def exits(task: Task, scale: str, seed: int) -> list[Row]:
     narrow = resume(wide, cache, HalfWidth(BEFORE))
     room, many = (ERROR**2 - BEFORE**2) ** 0.5, game.contents()
     first, batch = (shards[0][0],), tuple(shard[-1] for shard in shards[:3])
-    plans = [("single", first, narrow, many, room), ("defaults", first, wide, few, ERROR / 2)]
+    plans: list[tuple[str, tuple[int, ...], Values, Contents, float]] = [
+        ("single", first, narrow, many, room),
+        ("defaults", first, wide, few, ERROR / 2),
+    ]
     if scale == "full":
         plans.append(("batched", batch, narrow, many, room))
     rows: list[Row] = [{"kind": "reuse", "seed": seed, "half_width": ERROR, **cost}]
