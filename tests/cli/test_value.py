@@ -3,6 +3,13 @@
 import base64
 import hashlib
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +18,14 @@ import pytest
 from safetensors.numpy import load
 
 from expunge.cli.main import main
+from expunge.cli.value import _name as names_shown
 from expunge.journey import artifacts, valuing
+from expunge.journey.desk import Desk
 from expunge.journey.workspace import Workspace
 from expunge.ledger import objects
 from expunge.records import Records, digits, to_bytes
-from expunge.valuation import Exact, Permutation, owners_of, partition_of, training_game, value
+from expunge.valuation import CoalitionTrainer, Exact, Permutation, owners_of, partition_of, training_game, value
+from expunge.valuation import constituents as constituents_room
 from expunge.valuation.storage import names_in
 
 OWNERS = 12
@@ -62,6 +72,8 @@ def constituents(ws: Path) -> tuple[list[str], np.ndarray]:
 def test_values_settlement_and_deletions(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     ws = workspace(tmp_path)
     assert run(capsys, "-w", str(ws), "settle", "--revenue", "5")[1]["error"]["code"] == "not-valued"
+    for revenue in ("-1", str(2**53), "1.5", "many"):
+        assert run(capsys, "-w", str(ws), "settle", "--revenue", revenue)[1]["error"]["code"] == "bad-arguments"
     status, first = run(capsys, "-w", str(ws), *ORDER)
     assert status == 0
     assert first["reached"]
@@ -78,7 +90,25 @@ def test_values_settlement_and_deletions(tmp_path: Path, capsys: pytest.CaptureF
         deleted(ws, owner, how, capsys)
 
 
+def that_saw(ws: Path, owner: str) -> list[bytes]:
+    """Outputs of every stored constituent that saw an owner."""
+    with Workspace.open(ws).store() as store:
+        arrays = load(objects.read(store, kept(ws)["constituents"]))
+    names, seen = constituents(ws)
+    return [found.tobytes() for found in arrays["posteriors"][seen[:, names.index(owner)]]]
+
+
+def gone(ws: Path, traces: list[bytes], old: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """No file of the workspace, database and journals included, holds what was computed from the leaver's records."""
+    everything = b"".join(file.read_bytes() for file in sorted(ws.rglob("*")) if file.is_file())
+    assert traces
+    assert not any(trace in everything for trace in traces)
+    for digest in {*old.values()} - {*kept(ws).values()}:
+        assert run(capsys, "-w", str(ws), "fsck", "--prove-absent", digest)[1]["absent"] is True
+
+
 def deleted(ws: Path, owner: str, how: str, capsys: pytest.CaptureFixture[str]) -> None:
+    traces, old = that_saw(ws, owner), kept(ws)
     before = run(capsys, "-w", str(ws), "settle", "--revenue", "100003")[1]
     outcome = run(capsys, "-w", str(ws), "forget", "--owner", owner)[1]
     bundle = Path(outcome["bundle"])
@@ -104,6 +134,7 @@ def deleted(ws: Path, owner: str, how: str, capsys: pytest.CaptureFixture[str]) 
     names, seen = constituents(ws)
     assert owner not in names
     assert seen.any(1).all()
+    gone(ws, traces, old, capsys)
     close_to_truth(ws, after)
 
 
@@ -125,6 +156,108 @@ def close_to_truth(ws: Path, settled: dict) -> None:
     )
     assert np.mean(error <= 1) >= 0.8
     assert error.max() < 2
+
+
+def kept(ws: Path) -> dict[str, str]:
+    """Digest of everything that is kept of values."""
+    with Workspace.open(ws).store() as store, store.reading() as connection:
+        return objects.held(connection, valuing.HOLDER)
+
+
+def command(ws: Path, *words: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "expunge", "-w", str(ws), *words], stderr=subprocess.DEVNULL)
+
+
+def copies(folder: Path, count: int) -> list[Path]:
+    ws = workspace(folder)
+    return [Path(shutil.copytree(ws, folder / f"copy-{number}")) for number in range(count)]
+
+
+def a_busy_worker(driver: int) -> int:
+    """A process of the driver's own cluster that is at a job; waits for one."""
+    for _ in range(60_000):
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+                above = int(Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[1])
+                if above == driver and (process / "cmdline").read_bytes().startswith(b"ray::_alone"):
+                    return int(process.name)
+        time.sleep(0.001)
+    raise AssertionError("no worker took up a job")
+
+
+def left(ws: Path) -> tuple[str, bytes, list, list]:
+    """What a deletion leaves that no random label is in: constituents, model, values, readings of the audits."""
+    with Workspace.open(ws).store() as store:
+        values = [line["value"] for line in valuing.shown(store)["owners"]]
+    audits = Desk(Workspace.open(ws)).audits()["audits"]
+    return kept(ws)["constituents"], (ws / "model.safetensors").read_bytes(), values, audits[0]["readings"]
+
+
+@pytest.mark.parametrize(
+    "executor", [pytest.param("processes", marks=pytest.mark.slow), pytest.param("ray", marks=pytest.mark.ray)]
+)
+def test_commands_on_every_executor_keep_the_same_bytes(tmp_path: Path, executor: str):
+    """Shards, coalitions, references and shadow models, and the update."""
+    pytest.importorskip("ray" if executor == "ray" else "torch", reason="the extra ray is not installed: make ray")
+    alone, spread = copies(tmp_path, 2)
+    pool = ["--executor", executor, "--workers", "2"]
+    for ws, extra in ((alone, []), (spread, pool)):
+        assert command(ws, *ORDER, *extra).wait() == 0
+    assert kept(alone) == kept(spread)
+    assert kept(alone).keys() == {"constituents", "data", "page", "values"}
+    for ws, extra in ((alone, []), (spread, pool)):
+        assert command(ws, "forget", "--owner", "owner-00", *extra).wait() == 0
+    assert left(alone) == left(spread)
+
+
+@pytest.mark.ray
+def test_the_command_loses_nothing_when_a_worker_of_its_cluster_is_killed(tmp_path: Path):
+    pytest.importorskip("ray", reason="the extra ray is not installed: make ray")
+    alone, wounded = copies(tmp_path, 2)
+    assert command(alone, *ORDER).wait() == 0
+    running = command(wounded, *ORDER, "--executor", "ray", "--workers", "2")
+    os.kill(a_busy_worker(running.pid), signal.SIGKILL)
+    assert running.wait() == 0
+    assert kept(alone) == kept(wounded)
+
+
+@pytest.mark.slow
+def test_the_command_killed_at_any_time_goes_on_to_the_same_bytes(tmp_path: Path):
+    """SIGKILL, twelve times, a little later each time; then one run to the end."""
+    whole, killed = copies(tmp_path, 2)
+    order = ["value", "--error", "0.002", "--budget", "600"]
+    assert command(whole, *order).wait() == 0
+    for number in range(12):
+        running = command(killed, *order)
+        with suppress(subprocess.TimeoutExpired):
+            running.wait(1 + 0.25 * number)
+        running.kill()
+        running.wait()
+    assert command(killed, *order).wait() == 0
+    assert kept(killed) == kept(whole)
+
+
+def test_a_portion_that_was_trained_survives_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A round may take hours where networks are large: what it has trained is kept before it ends."""
+    monkeypatch.setattr(constituents_room, "PORTION", 5)
+    ws, portions = workspace(tmp_path), []
+
+    def die(*arguments: object) -> np.ndarray:
+        portions.append(arguments)
+        if len(portions) == 3:
+            raise Killed
+        return trains(*arguments)
+
+    trains = CoalitionTrainer.__call__
+    with Workspace.open(ws).store() as store:
+        monkeypatch.setattr(CoalitionTrainer, "__call__", die)
+        with pytest.raises(Killed):
+            valuing.order_value(store, valuing.Order(error=0.03))
+        assert 5 <= len(constituents(ws)[1]) <= 10
+        monkeypatch.setattr(CoalitionTrainer, "__call__", trains)
+        done = valuing.order_value(store, valuing.Order(error=0.03))
+        assert done["trainings"] < len(constituents(ws)[1])
 
 
 class Killed(Exception):
@@ -170,6 +303,17 @@ def test_values_that_cannot_be_kept_do_not_stop_a_deletion(tmp_path: Path, capsy
     assert outcome["degraded"][0] in signed(Path(outcome["bundle"]))
     assert run(capsys, "-w", str(ws), "settle", "--revenue", "1")[1]["error"]["code"] == "not-valued"
     assert not (ws / "reports" / "values.html").exists()
+
+
+@pytest.mark.parametrize("error", ["0", "-1", "nan", "inf"])
+def test_errors_that_no_interval_has(tmp_path: Path, capsys: pytest.CaptureFixture[str], error: str):
+    found = run(capsys, "-w", str(tmp_path), "value", "--error", error)[1]["error"]
+    assert (found["code"], "above 0" in found["message"]) == ("bad-arguments", True)
+
+
+def test_names_in_words_are_printable_and_told_apart():
+    assert names_shown("ann\x1b[2J\n") == "ann\ufffd[2J\ufffd".ljust(32)
+    assert names_shown("a" * 40) == "a" * 31 + "…"
 
 
 def test_names_that_nobody_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

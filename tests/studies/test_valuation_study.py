@@ -8,7 +8,7 @@ import pytest
 
 from expunge.errors import OperatorError
 from expunge.records import Records
-from expunge.studies import valuation_cells, valuation_task
+from expunge.studies import valuation_cells, valuation_known, valuation_task
 from expunge.studies.frame import Setting, run_study
 from expunge.studies.valuation import ValuationStudy
 from expunge.studies.valuation_task import Size, auroc, ratio_at_equal_error, task_of
@@ -57,8 +57,11 @@ def test_regression_and_few_owners_are_refused(records: Records):
 def test_the_whole_study_on_tiny_sizes(records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     tiny = Size(9, 3, 300, 100)
     monkeypatch.setattr(valuation_task, "SIZES", {"small": tiny, "full": tiny})
-    monkeypatch.setattr(valuation_cells, "RUNS", 10)
-    monkeypatch.setattr(valuation_cells, "BEFORE", 300)
+    monkeypatch.setattr(valuation_known, "RUNS", 10)
+    monkeypatch.setattr(valuation_cells, "STOPPED", {"small": 2})
+    monkeypatch.setattr(valuation_cells, "DRAWS", {"small": 2})
+    monkeypatch.setattr(valuation_cells, "ERROR", 0.03)
+    monkeypatch.setattr(valuation_cells, "BEFORE", 0.015)
     monkeypatch.setattr(valuation_cells, "REPEATS", {"small": 2})
     monkeypatch.setattr(valuation_cells, "BUDGETS", {"small": (100, 200)})
     results = run_study(ValuationStudy(), Setting(records, "digits", "small", (0,)), tmp_path)
@@ -67,12 +70,15 @@ def test_the_whole_study_on_tiny_sizes(records: Records, tmp_path: Path, monkeyp
         assert claims[name]["holds"], name
     assert claims["serial_parallel.identical"]["value"] == 1
     wanted = ["ours_vs_utility.evaluations_ratio", "utility_vs_permutation.evaluations_ratio"]
-    wanted += ["delta_vs_recompute.time_ratio", "noisy_owner.auroc"]
+    wanted += ["delta_vs_recompute.time_ratio", "delta_vs_recompute.time_ratio_defaults", "noisy_owner.auroc"]
+    wanted += ["noisy_owner.points_gained_without_lowest_fifth", "half_width.coverage_after_update"]
+    wanted += ["time_to_equal_error.utility_over_ours"]
     assert claims.keys() >= set(wanted)
     page = (tmp_path / "report.html").read_text("utf-8")
     titles = (
         "What each owner",
         "Error against cost",
+        "Error against time",
         "while owners are removed",
         "before and after",
         "after a deletion",

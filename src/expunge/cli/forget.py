@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from expunge.cli.options import AsJson, workspace
+from expunge.cli.options import AsJson, ExecutorName, Workers, workspace
 from expunge.cli.output import Result, emit, reporter
 from expunge.errors import OperatorError
 
@@ -32,6 +32,8 @@ def forget(
     ] = False,
     every: Annotated[int | None, typer.Option(help="Provable: steps between checkpoints.", min=1)] = None,
     key: Annotated[str | None, typer.Option(help="Idempotency key (UUID): the same one is one request.")] = None,
+    executor: ExecutorName = "serial",
+    workers: Workers = 2,
     as_json: AsJson = False,
 ) -> None:
     """Carry a deletion request from receipt of the request to a signed receipt for it.
@@ -42,6 +44,7 @@ def forget(
 
     Example: expunge -w ws forget --owner owner-007 --provable
     """
+    from expunge.cli.names import executor as executor_called
     from expunge.cli.names import guaranteed
     from expunge.journey.desk import Desk
     from expunge.journey.workspace import Workspace
@@ -53,12 +56,13 @@ def forget(
     if every is not None and not provable:
         raise OperatorError("bad-arguments", "--every belongs to --provable")
     chosen = None if method is None else guaranteed(method, epsilon, delta)
-    desk = Desk(Workspace.open(workspace(context)))
     ids = None if records is None else _read_ids(records)
-    if provable:
-        emit(desk.commit(owner=owner, ids=ids, method=chosen, every=every, key=key), as_json, _committed)
-        return
-    emit(desk.forget(owner=owner, ids=ids, method=chosen, key=key, progress=reporter()), as_json, words)
+    with executor_called(executor, workers) as pool:
+        desk = Desk(Workspace.open(workspace(context)), pool)
+        if provable:
+            emit(desk.commit(owner=owner, ids=ids, method=chosen, every=every, key=key), as_json, _committed)
+            return
+        emit(desk.forget(owner=owner, ids=ids, method=chosen, key=key, progress=reporter()), as_json, words)
 
 
 def words(result: Result) -> str:

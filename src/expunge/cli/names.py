@@ -1,6 +1,7 @@
 """The one table from names on the command line to objects of the library."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from expunge.errors import OperatorError
@@ -161,8 +162,8 @@ def estimator(name: str) -> "Estimator":
     return known[name]
 
 
-def executor(name: str, workers: int) -> "Processes | Ray | None":
-    """`processes` or `ray` with so many workers; None for `serial`. Close it.
+def executor(name: str, workers: int) -> "AbstractContextManager[Processes | Ray | None]":
+    """`processes` or `ray` with so many workers, closed at the end; None for `serial`.
 
     **Raises:** `OperatorError("bad-arguments" | "no-ray")`.
     """
@@ -170,4 +171,4 @@ def executor(name: str, workers: int) -> "Processes | Ray | None":
 
     if name not in ("serial", "processes", "ray"):
         raise OperatorError("bad-arguments", f"an executor is serial, processes or ray, not {name[:40]!r}")
-    return None if name == "serial" else Processes(workers) if name == "processes" else Ray(workers)
+    return nullcontext() if name == "serial" else Processes(workers) if name == "processes" else Ray(workers)

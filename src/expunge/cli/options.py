@@ -11,6 +11,11 @@ Target = Annotated[str | None, typer.Option(help="Column to predict (tables).")]
 OwnerColumn = Annotated[str | None, typer.Option("--owner", help="Column that says whose record it is (tables).")]
 Out = Annotated[Path, typer.Option(help="Folder to write to; made where it is missing.")]
 
+ExecutorName = Annotated[
+    str, typer.Option("--executor", help="Where networks are trained: serial, processes, or ray. Same bytes.")
+]
+Workers = Annotated[int, typer.Option(help="Of processes or ray.", min=1)]
+
 
 def workspace(context: typer.Context) -> Path:
     """The folder named with `-w`, by default the current one."""

@@ -27,6 +27,7 @@ def study(
     split: Annotated[str | None, typer.Option(help="Column that says train or test (tables).")] = None,
     scale: Annotated[str, typer.Option(help="small: at most five minutes on two cores; full: the paper's.")] = "small",
     seeds: Annotated[int, typer.Option(help="Independent repetitions.", min=1)] = 3,
+    first_seed: Annotated[int, typer.Option(help="The lowest seed: fresh ones judge what others chose.", min=0)] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Run a paper's experiment; writes results.json and report.html. A killed study carries on where it stopped.
@@ -40,7 +41,7 @@ def study(
     check_scale(scale)
     chosen = study_called(name)
     records = load(data, target=target, owner=owner, record=record, split=split, regression=regression)
-    setting = Setting(records, _short(data), scale, tuple(range(seeds)), progress=reporter())
+    setting = Setting(records, _short(data), scale, tuple(range(first_seed, first_seed + seeds)), progress=reporter())
     results = run_study(chosen, setting, out)
     shown = {"study": name, "out": str(out), "seconds": results["seconds"], "claims": results["claims"]}
     emit(shown, as_json, _words)

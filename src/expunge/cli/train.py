@@ -2,7 +2,7 @@
 
 import typer
 
-from expunge.cli.options import AsJson, workspace
+from expunge.cli.options import AsJson, ExecutorName, Workers, workspace
 from expunge.cli.output import Result, emit, reporter
 
 
@@ -11,14 +11,18 @@ def register(app: typer.Typer) -> None:
     app.command("train")(train)
 
 
-def train(context: typer.Context, as_json: AsJson = False) -> None:
+def train(
+    context: typer.Context, executor: ExecutorName = "serial", workers: Workers = 2, as_json: AsJson = False
+) -> None:
     """Train the workspace's recipe on its records; after a kill, the same command carries on.
 
     Example: expunge -w ws train
     """
+    from expunge.cli.names import executor as executor_called
     from expunge.journey.workspace import Workspace
 
-    emit(Workspace.open(workspace(context)).train(reporter()), as_json, _words)
+    with executor_called(executor, workers) as pool:
+        emit(Workspace.open(workspace(context)).train(reporter(), pool), as_json, _words)
 
 
 def _words(result: Result) -> str:

@@ -1,11 +1,10 @@
 """`expunge value` and `expunge settle`."""
 
-from contextlib import nullcontext
 from typing import Annotated
 
 import typer
 
-from expunge.cli.options import AsJson, workspace
+from expunge.cli.options import AsJson, ExecutorName, Workers, workspace
 from expunge.cli.output import Result, emit, reporter
 
 
@@ -26,8 +25,8 @@ def value(
     error: Annotated[float, typer.Option(help="Half-width at 95 % to reach for every owner, in accuracy.")] = 0.01,
     budget: Annotated[int | None, typer.Option(help="Utilities to evaluate at most.", min=1)] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same values.", min=0)] = 0,
-    executor: Annotated[str, typer.Option(help="Where networks are trained: serial, processes, or ray.")] = "serial",
-    workers: Annotated[int, typer.Option(help="Of processes or ray.", min=1)] = 2,
+    executor: ExecutorName = "serial",
+    workers: Workers = 2,
     as_json: AsJson = False,
 ) -> None:
     """Estimate what each owner's data is worth under the recipe's shards. A killed run carries on where it stopped.
@@ -41,7 +40,7 @@ def value(
 
     order = Order(estimator_called(estimator), error, budget, seed)
     with (
-        executor_called(executor, workers) or nullcontext() as pool,
+        executor_called(executor, workers) as pool,
         Workspace.open(workspace(context)).store() as store,
     ):
         emit(order_value(store, order, executor=pool, progress=reporter()), as_json, _values)
@@ -65,7 +64,7 @@ def settle(
 
 def _values(result: Result) -> str:
     lines = [
-        f"{line['owner'][:32]:32} {line['value']:+.5f} {_half(line['half_width'])}  shard {line['shard']}"
+        f"{_name(line['owner'])} {line['value']:+.5f} {_half(line['half_width'])}  shard {line['shard']}"
         for line in sorted(result["owners"], key=_worth)
     ]
     reached = "" if result["reached"] else "  NOT as narrow as asked: raise the budget."
@@ -78,6 +77,12 @@ def _values(result: Result) -> str:
     return "\n".join([*lines, tail + reached, result["page"]])
 
 
+def _name(owner: str) -> str:
+    """An owner's name in a column: without a terminal's control characters, and never longer than the column."""
+    clean = "".join(each if each.isprintable() else "\ufffd" for each in owner)
+    return f"{clean if len(clean) <= 32 else clean[:31] + '…':32}"
+
+
 def _worth(line: Result) -> float:
     return -float(line["value"])
 
@@ -87,7 +92,7 @@ def _half(width: float | None) -> str:
 
 
 def _settlement(result: Result) -> str:
-    lines = [f"{line['owner'][:32]:32} {line['value']:+.5f} {line['payout']:>12}" for line in result["lines"]]
+    lines = [f"{_name(line['owner'])} {line['value']:+.5f} {line['payout']:>12}" for line in result["lines"]]
     paid = sum(line["payout"] for line in result["lines"])
     return "\n".join(
         [*lines, f"{'paid':32} {'':8} {paid:>12} of {result['revenue']}; {result['unallocated']} to nobody"]

@@ -5,7 +5,7 @@ erased, in the transaction that also logs the receipt.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from expunge.auditing import (
@@ -28,7 +28,7 @@ from expunge.ledger.store import Store, Transaction
 from expunge.networks import initialise
 from expunge.progress import Progress
 from expunge.records import Records
-from expunge.training import MemoryCheckpoints, Model, Recipe, accuracy_on_test, retraining_until, train
+from expunge.training import Executor, MemoryCheckpoints, Model, Recipe, accuracy_on_test, retraining_until, train
 from expunge.training.stacked import layers_of
 from expunge.unlearning import Deletion, Method, Unlearned, prepare
 
@@ -48,10 +48,15 @@ def plan(store: Store, ids: Sequence[str], method: Method) -> dict[str, Any]:
 
 
 def unlearn(
-    store: Store, request: Request, ids: Sequence[str], method: Method, progress: Progress | None
+    store: Store,
+    request: Request,
+    ids: Sequence[str],
+    method: Method,
+    progress: Progress | None,
+    executor: Executor | None = None,
 ) -> dict[str, Any]:
     """Run the method and store the new model, records, tree and checkpoints under the run's holder; raises as it."""
-    holder, deletion = f"run/{request.run}", _deletion(store, ids, progress)
+    holder, deletion = f"run/{request.run}", replace(_deletion(store, ids, progress), executor=executor)
     method = proving.settled(store, method, deletion)
     deletion = certifying.secretly(method, deletion)
     result, given = proving.run(store, request.id, method, deletion)
@@ -86,7 +91,13 @@ def unlearn(
 
 
 def audited(
-    store: Store, holder: str, ids: Sequence[str], seed: int, shadows: int, progress: Progress | None
+    store: Store,
+    holder: str,
+    ids: Sequence[str],
+    seed: int,
+    shadows: int,
+    progress: Progress | None,
+    executor: Executor | None = None,
 ) -> dict[str, Any]:
     """Audit the new model against the old one and retrained references; plain form of the report.
 
@@ -104,7 +115,7 @@ def audited(
     retained, recipe = artifacts.read_records(store, holder), artifacts.read_recipe(store)
     view = _view(store, records, retained, recipe)
     after = artifacts.read_model(store, holder)
-    references = retrain_references(recipe, retained.train, seed=seed, progress=progress)
+    references = retrain_references(recipe, retained.train, seed=seed, executor=executor, progress=progress)
     part = view.records.train
     subject = Subject(
         recipe,
@@ -115,6 +126,7 @@ def audited(
         retained.test,
         references,
         seed,
+        executor=executor,
         progress=progress,
     )
     chosen, notes = audits_for(recipe, retained, shadows)

@@ -31,15 +31,17 @@ from expunge.progress import Progress
 from expunge.records import Records
 from expunge.reports.deletion import deletion_report
 from expunge.reports.story import DeletionStory
+from expunge.training import Executor
 from expunge.unlearning import Method, prepare
 from expunge.verification import Commitment, retained_to_bytes
 
 
 @dataclass(eq=False)
 class Desk:
-    """Requests of one workspace."""
+    """Requests of one workspace; networks are trained on `executor`, in this process unless given."""
 
     workspace: Workspace
+    executor: Executor | None = None
 
     def forget(
         self,
@@ -282,7 +284,7 @@ class Desk:
         proving.settled(store, method or method_of(store, None), deletion).plan(deletion)
 
     def _work(self, store: Store, ids: Sequence[str] | None, progress: Progress | None) -> worker.Outcome:
-        steps = ModelSteps(store, config.read(self.workspace.folder), progress)
+        steps = ModelSteps(store, config.read(self.workspace.folder), progress, self.executor)
         done = worker.work(store, steps, ids)
         for request in done.requests:
             if request.state is State.CLOSED:

@@ -31,7 +31,7 @@ from expunge.ledger.store import Store, Transaction
 from expunge.plain import decode
 from expunge.progress import Progress
 from expunge.records import Records
-from expunge.training import Recipe
+from expunge.training import Executor, Recipe
 from expunge.valuation import Settlement, Status, Values, partition_of, settle, statement, update, value
 from expunge.valuation.storage import values_from_json
 
@@ -50,7 +50,9 @@ class _Change:
     how: str
 
 
-def after_deletion(store: Store, holder: str, progress: Progress | None = None) -> dict[str, Any] | None:
+def after_deletion(
+    store: Store, holder: str, progress: Progress | None = None, executor: Executor | None = None
+) -> dict[str, Any] | None:
     """Update the values to the records that a run holds, and keep the result under the run's holder.
 
     None where nothing was valued. A deletion never fails for its values: where they cannot be kept current they are
@@ -64,12 +66,12 @@ def after_deletion(store: Store, holder: str, progress: Progress | None = None) 
         return _dropped("they did not belong to the records that the workspace stood on")
     order = decode(body["order"], (Order, *ESTIMATORS))
     try:
-        change = _changed(store, holder, body, order, progress)
+        change = _changed(store, holder, body, order, progress, executor)
+        if Status.INCOMPLETE in (*change.before.status, *change.after.status):
+            return _dropped("the budget leaves some owner without an estimate")
+        return _kept(store, holder, order, change)
     except ExpungeError as error:
         return _dropped(f"{error} ({error.code})")
-    if Status.INCOMPLETE in (*change.before.status, *change.after.status):
-        return _dropped("the budget leaves some owner without an estimate")
-    return _kept(store, holder, order, change)
 
 
 def switch(tx: Transaction, holder: str) -> None:
@@ -114,7 +116,14 @@ def _dropped(why: str) -> dict[str, Any]:
     return {"how": f"dropped: {why}", "annex": None}
 
 
-def _changed(store: Store, holder: str, body: dict[str, Any], order: Order, progress: Progress | None) -> _Change:
+def _changed(
+    store: Store,
+    holder: str,
+    body: dict[str, Any],
+    order: Order,
+    progress: Progress | None,
+    executor: Executor | None,
+) -> _Change:
     """An update where whole owners leave; an estimate anew where one who stays loses records, or columns moved."""
     recipe, old = artifacts.read_recipe(store), artifacts.read_records(store)
     retained = artifacts.read_records(store, holder)
@@ -122,15 +131,15 @@ def _changed(store: Store, holder: str, body: dict[str, Any], order: Order, prog
     leavers = tuple(name for name in touched if name not in staying)
     steady = old.preparation == retained.preparation and old.classes == retained.classes
     if not steady or touched != leavers:
-        return _anew(store, recipe, retained, touched if steady else None, body, order, progress)
+        return _anew(store, recipe, retained, touched if steady else None, body, order, progress, executor)
     tests = set(retained.test.ids)
     view = old.select([row for row, part in enumerate(old.split) if part == "train" or old.ids[row] in tests])
-    scene = Scene.of(recipe, view, known_constituents(store, view.test.ids))
+    scene = Scene.of(recipe, view, known_constituents(store, view.test.ids), executor)
     before, how = _before(scene, recipe, body, order, progress, same_tests=len(view.test) == len(old.test))
     if not leavers:
         return _Change(scene, before, before, scene.names, (), how)
-    columns, stop = [scene.names.index(name) for name in leavers], replace(order, error=order.error / 2).stop
-    after = update(before, scene.cache, columns, stop=stop, seed=order.seed, progress=progress)
+    columns = [scene.names.index(name) for name in leavers]
+    after = update(before, scene.cache, columns, stop=order.change, seed=order.seed, progress=progress)
     return _Change(scene, before, after, scene.names, leavers, how)
 
 
@@ -154,11 +163,12 @@ def _anew(
     body: dict[str, Any],
     order: Order,
     progress: Progress | None,
+    executor: Executor | None,
 ) -> _Change:
     """Estimate on what is left, from the constituents that no deleted record went into (`touched` None: from none)."""
     known = {} if touched is None else known_constituents(store, retained.test.ids)
     fit = {saw: found for saw, found in known.items() if set(touched or ()).isdisjoint(saw)}
-    scene = Scene.of(recipe, retained, fit)
+    scene = Scene.of(recipe, retained, fit, executor)
     partition = partition_of(recipe, scene.names)
     after = value(scene.cache, partition, order.estimator, order.stop, seed=order.seed, progress=progress)
     why = "records of an owner who stays were deleted, or statistics of a column moved"

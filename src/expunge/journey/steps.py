@@ -27,6 +27,7 @@ from expunge.ledger.store import Store, Transaction
 from expunge.plain import decode
 from expunge.progress import Progress
 from expunge.records import DataTree, Records
+from expunge.training import Executor
 from expunge.training.curvature import Series
 from expunge.unlearning import (
     AMUN,
@@ -89,6 +90,7 @@ class ModelSteps:
     store: Store
     config: Config
     progress: Progress | None = None
+    executor: Executor | None = None
 
     def screen(self, request: Request) -> Record:
         """Judge a request: every record must be held here as it was committed to; the forecast where it is on."""
@@ -102,8 +104,9 @@ class ModelSteps:
         """The new model, under a holder of the run's own; the workspace still stands on the old one."""
         records, tree = artifacts.read_records(self.store), artifacts.read_tree(self.store)
         places = {each.id: self._places(records, tree, each) for each in run}
-        done = carry_out.unlearn(self.store, run[0], self._ids(run), self._method(run), self.progress)
-        valued = revaluing.after_deletion(self.store, _holder(run), self.progress)
+        ids, method, work = self._ids(run), self._method(run), (self.progress, self.executor)
+        done = carry_out.unlearn(self.store, run[0], ids, method, *work)
+        valued = revaluing.after_deletion(self.store, _holder(run), *work)
         everything = sorted({place for some in places.values() for place in some})
         return {
             **done,
@@ -119,7 +122,8 @@ class ModelSteps:
     def audit(self, run: Sequence[Request]) -> Record:
         """What audits find in the new model."""
         ids, seed = self._ids(run), self.config.audit_seed
-        return carry_out.audited(self.store, _holder(run), ids, seed, self.config.shadow_models, self.progress)
+        work = (self.progress, self.executor)
+        return carry_out.audited(self.store, _holder(run), ids, seed, self.config.shadow_models, *work)
 
     def receipt(self, request: Request) -> Record:
         """Everything that the receipt will say but the time of its signing."""

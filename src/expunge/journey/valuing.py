@@ -4,6 +4,7 @@ What is kept stands under the holder `valuation`: the order (estimator, error, b
 values. A deletion replaces all three in the transaction that logs its receipt: no byte that saw a leaver stays.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -43,6 +44,7 @@ from expunge.valuation import (
 )
 from expunge.valuation.estimator import Estimator
 from expunge.valuation.storage import Known, from_bytes, restore, to_bytes, values_from_json, values_to_json
+from expunge.valuation.update import LEAST
 
 HOLDER: Final = "valuation"
 PAGE: Final = "reports/values.html"
@@ -52,6 +54,9 @@ REVENUE: Final = "valuation-revenue"
 PARTS: Final = 1_000_000
 """Revenue that a statement shares out where no sale was settled yet: payouts are then parts in a million."""
 
+MOST: Final = 2**53 - 1
+"""Largest revenue: statements are JSON, whose numbers are whole up to here."""
+
 ESTIMATORS: Final = (Adjusted, Permutation, UtilitySampling, Complementary, Multilinear, Truncated, Exact)
 
 
@@ -60,6 +65,8 @@ class Order:
     """How values are estimated: half-width `error` at 95 % for every owner, or `budget` utilities, whichever is first.
 
     A run that the budget ended says so: its half-widths are what they are.
+
+    **Raises:** `OperatorError("bad-arguments")` for an error that no interval can have.
     """
 
     estimator: Estimator = Adjusted()
@@ -67,10 +74,21 @@ class Order:
     budget: int | None = None
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if not 0 < self.error < float("inf"):
+            raise OperatorError("bad-arguments", f"the half-width to reach is a number above 0, not {self.error}")
+
     @property
     def stop(self) -> Stop:
         """The stopping rule."""
-        rule = HalfWidth(self.error)
+        return self._within(HalfWidth(self.error))
+
+    @property
+    def change(self) -> Stop:
+        """The same for what a deletion changes, to half the width."""
+        return self._within(HalfWidth(self.error / 2, least=LEAST))
+
+    def _within(self, rule: Stop) -> Stop:
         return rule if self.budget is None else rule | Evaluations(self.budget)
 
 
@@ -102,12 +120,12 @@ def order_value(
     records, recipe = artifacts.read_records(store), artifacts.read_recipe(store)
     scene = Scene.of(recipe, records, known_constituents(store, records.test.ids), executor)
     partition = partition_of(recipe, scene.names)
-    keep = _keeper(store, scene)
-    values = value(scene.cache, partition, order.estimator, order.stop, seed=order.seed, progress=progress, keep=keep)
+    scene.game.trained = _keeper(store, scene)
+    values = value(scene.cache, partition, order.estimator, order.stop, seed=order.seed, progress=progress)
     with store.transaction() as tx:
         put(tx, HOLDER, scene, body_of(scene, order, values, data_digest(store)))
         objects.collect(tx, "a later valuation took its place")
-    return {**shown(store), "trainings": scene.game.trainings}
+    return {**shown(store), "trainings": scene.game.trainings, "seconds": values.seconds}
 
 
 def shown(store: Store) -> dict[str, Any]:
@@ -131,7 +149,6 @@ def shown(store: Store) -> dict[str, Any]:
         "reached": widest is not None and widest <= body["order"]["error"],
         "estimator": body["order"]["estimator"],
         "evaluations": values.evaluations,
-        "seconds": values.seconds,
         "current": body["data"] == data_digest(store),
         "how": body["how"],
         "page": str(store.folder / PAGE),
@@ -141,13 +158,17 @@ def shown(store: Store) -> dict[str, Any]:
 def settle_sale(store: Store, revenue: int) -> dict[str, Any]:
     """Share the revenue of a sale out by the values that stand, and remember it for later statements.
 
-    **Arguments:** `revenue`: in the smallest unit of the currency.
+    **Arguments:** `revenue`: in the smallest unit of the currency, at most `MOST`.
 
-    **Raises:** `OperatorError("not-valued" | "incomplete-values")`; `ProgrammerError("bad-hyperparameter")`.
+    **Raises:** `OperatorError("bad-arguments" | "not-valued" | "incomplete-values")`.
     """
+    if not 0 <= revenue <= MOST:
+        raise OperatorError("bad-arguments", f"revenue is a whole number from 0 to {MOST:,} of the smallest unit")
     body = stored(store)
     if body is None:
         raise OperatorError("not-valued", "the owners of this workspace were not valued yet")
+    if body["data"] != data_digest(store):
+        raise OperatorError("not-valued", "the records have changed since the owners were valued: value them again")
     values = values_from_json(body["values"])
     settlement = settle(values, revenue)
     with store.transaction() as tx:
@@ -223,28 +244,24 @@ def _page(body: dict[str, Any]) -> str:
         "shards": len(values.partition.shards),
         "shared": body["ends"][1] - body["ends"][0],
         "evaluations": values.evaluations,
-        "seconds": values.seconds,
     }
     return values_report(facts, lines, body["previous"])
 
 
-def _keeper(store: Store, scene: Scene) -> Callable[[Values], None]:
-    """Stores the constituents whenever a quarter more of them are known: a kill costs little, and so does keeping."""
-    kept = len(scene.game.contents())
-    data = data_digest(store)
+def _keeper(store: Store, scene: Scene) -> Callable[[], None]:
+    """Stores the constituents as they are trained, but spends no more than a twentieth of the time on it."""
+    data, rest = data_digest(store), 0.0
 
-    def keep(values: Values) -> None:
-        nonlocal kept
-        del values
-        known = len(scene.game.contents())
-        if known > 1.25 * kept:
-            with store.transaction() as tx:
-                objects.put(
-                    tx, to_bytes(scene.game, scene.names, scene.tests), "constituents", (HOLDER, "constituents")
-                )
-                objects.put_json(tx, data, "settings", (HOLDER, "data"))
-                objects.collect(tx, "later ones took their place")
-            kept = known
+    def keep() -> None:
+        nonlocal rest
+        started = time.monotonic()
+        if started < rest:
+            return
+        with store.transaction() as tx:
+            objects.put(tx, to_bytes(scene.game, scene.names, scene.tests), "constituents", (HOLDER, "constituents"))
+            objects.put_json(tx, data, "settings", (HOLDER, "data"))
+            objects.collect(tx, "later ones took their place")
+        rest = time.monotonic() + 20 * (time.monotonic() - started)
 
     return keep
 

@@ -17,7 +17,7 @@ from expunge.ledger.store import Store, Transaction
 from expunge.networks import initialise, needs_two_records
 from expunge.progress import Progress
 from expunge.records import DataTree, Records, commitments, new_salts
-from expunge.training import Model, Recipe, Trained, courses, train
+from expunge.training import Executor, Model, Recipe, Trained, courses, train
 from expunge.training.courses import check_batches, first_with_records
 
 SNAPSHOT_STEPS: Final = 1000
@@ -100,7 +100,7 @@ class Workspace:
                 "model": artifacts.digest_of(store, WORKSPACE, "model"),
             }
 
-    def train(self, progress: Progress | None = None) -> dict[str, Any]:
+    def train(self, progress: Progress | None = None, executor: Executor | None = None) -> dict[str, Any]:
         """Train the recipe on the records; stages and snapshots survive a kill, and the same call carries on.
 
         **Raises:** `OperatorError("bad-config")` for settings that a later step would refuse; what training and
@@ -110,7 +110,7 @@ class Workspace:
         with self.store() as store:
             records, recipe = artifacts.read_records(store), artifacts.read_recipe(store)
             checkpoints = StoredCheckpoints(store, TRAINING, every=SNAPSHOT_STEPS)
-            trained = train(recipe, records, checkpoints=checkpoints, progress=progress)
+            trained = train(recipe, records, checkpoints=checkpoints, progress=progress, executor=executor)
             self._keep(store, trained)
         return {**_quality(trained.model, records), **_spent(trained), "model": trained.model.digest}
 

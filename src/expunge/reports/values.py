@@ -24,7 +24,7 @@ def values_report(
 
     **Arguments:**
 
-    - `facts`: `shards`, `shared`, `evaluations`, `seconds`, and `lead`, a sentence on how the values came about.
+    - `facts`: `shards`, `shared`, `evaluations`, and `lead`, a sentence on how the values came about.
     - `lines`: `owner`, `value`, `half_width` (None where unknown) of each owner.
     - `previous`: value and half-width of the same owners before the last deletion; empty where there was none.
 

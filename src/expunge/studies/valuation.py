@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from expunge.reports.study import StudyFigure
-from expunge.studies.claims import StudyClaim, mean_claim
+from expunge.studies.claims import StudyClaim, mean_claim, mean_interval
 from expunge.studies.frame import Row, Setting
-from expunge.studies.valuation_cells import convergence, exits, known_games, noisy_owners, serial_and_parallel
+from expunge.studies.valuation_cells import convergence, exits, noisy_owners, serial_and_parallel, times
 from expunge.studies.valuation_figures import valuation_figures
+from expunge.studies.valuation_known import known_games
 from expunge.studies.valuation_task import ratio_at_equal_error, task_of
 
 Z = 4.2
@@ -21,9 +22,10 @@ class ValuationStudy:
     name: str = "valuation"
 
     def cells(self, setting: Setting) -> Sequence[str]:
-        """Known games and executors once; three cells a seed."""
+        """Known games, executors and times of all estimators once; three cells a seed."""
         parts = ("convergence", "exits", "noisy")
-        return ["games", "executors", *(f"seed-{seed}.{part}" for seed in setting.seeds for part in parts)]
+        once = ["games", "executors", f"seed-{setting.seeds[0]}.times"]
+        return [*once, *(f"seed-{seed}.{part}" for seed in setting.seeds for part in parts)]
 
     def run(self, setting: Setting, cell: str) -> list[Row]:
         """Measure one cell."""
@@ -35,17 +37,19 @@ class ValuationStudy:
         if part == "noisy":
             return noisy_owners(setting.records, setting.scale, seed)
         if part == "exits":  # at the paper's size: the fewer owners there are, the more each exit changes
-            return exits(task_of(setting.records, "full", seed), seed)
-        return convergence(task_of(setting.records, setting.scale, seed), setting.scale, seed)
+            return exits(task_of(setting.records, "full", seed), setting.scale, seed)
+        measure = times if part == "times" else convergence
+        return measure(task_of(setting.records, setting.scale, seed), setting.scale, seed)
 
     def claims(self, setting: Setting, rows: Sequence[Row]) -> list[StudyClaim]:
         """The marks of the study."""
         del setting
         known, exact = _only(rows, "known")[0], _only(rows, "exact")
         worst = max(row["exact_error"] for row in _only(rows, "change"))
-        noisy = [row["auroc"] for row in _only(rows, "noisy")]
-        gain = [100 * (row["accuracy_without_noisy"] - row["accuracy_all"]) for row in _only(rows, "noisy")]
-        ratio = [row["evaluations"] / row["trainings"] for row in exact]
+        noisy, stopped = _only(rows, "noisy"), _only(rows, "stopped")
+        ratio, reuse = (
+            [row["evaluations"] / row["trainings"] for row in part] for part in (exact, _only(rows, "reuse"))
+        )
         same = [row["identical"] for row in _only(rows, "executors")]
         return [
             _mark("oracle.max_error", known["max_error"], "<= 1e-10", known["max_error"] <= 1e-10),
@@ -53,11 +57,21 @@ class ValuationStudy:
             _mark("sampling.bias_z", known["bias_z"], f"<= {Z}", known["bias_z"] <= Z),
             _ratio(rows, "utility_vs_permutation.evaluations_ratio", "permutation", "utility", 1),
             _ratio(rows, "ours_vs_utility.evaluations_ratio", "utility", "ours", 2),
-            *(_time_ratio(rows, kind) for kind in ("single", "batched")),
-            _warm_ratio(rows),
+            _time_to_error(rows, "permutation", "utility"),
+            _time_to_error(rows, "utility", "ours"),
+            _coverage(stopped, "half_width.coverage", "covered"),
+            _coverage(stopped, "half_width.coverage_of_change", "covered_change"),
+            _coverage(stopped, "half_width.coverage_after_update", "covered_after"),
+            _exit_ratio(rows, "single", "recompute", "delta_vs_recompute.time_ratio", 10),
+            _exit_ratio(rows, "batched", "recompute", "delta_vs_recompute.time_ratio_batched"),
+            _exit_ratio(rows, "defaults", "recompute", "delta_vs_recompute.time_ratio_defaults"),
+            _exit_ratio(rows, "single", "warm", "delta_vs_warm_recompute.time_ratio"),
+            _exit_ratio(rows, "defaults", "warm", "delta_vs_warm_recompute.time_ratio_defaults"),
             _mark("delta.exact_error", worst, "<= 1e-10", worst <= 1e-10),
-            mean_claim("noisy_owner.auroc", noisy, ">= 0.9", lambda value: value >= 0.9),
-            mean_claim("noisy_owner.points_gained_without_them", gain, "> 0", lambda value: value > 0),
+            mean_claim("noisy_owner.auroc", [row["auroc"] for row in noisy], ">= 0.9", lambda value: value >= 0.9),
+            _gain(noisy, "noisy", "noisy_owner.points_gained_without_them"),
+            _gain(noisy, "lowest", "noisy_owner.points_gained_without_lowest_fifth"),
+            mean_claim("constituents.evaluations_per_training_at_0.01", reuse),
             mean_claim("constituents.evaluations_per_training", ratio, ">= 3", lambda value: value >= 3),
             _mark("serial_parallel.identical", all(same), "1", all(same)),
         ]
@@ -87,21 +101,28 @@ def _ratio(rows: Sequence[Row], name: str, slow: str, fast: str, least: float) -
     return mean_claim(name, found, target, lambda value: value >= least if least > 1 else value > least)
 
 
-def _time_ratio(rows: Sequence[Row], kind: str) -> StudyClaim:
-    """Seconds of valuing the new partition from nothing over seconds of the update, at equal half-widths.
-
-    The mark is for one exit; of three exits in one pass the figure is shown beside it.
-    """
-    own = [row for row in _only(rows, "exit") if row["exit"] == kind]
-    found = [row["recompute_seconds"] / row["update_seconds"] for row in own]
-    if kind == "batched":
-        return mean_claim("delta_vs_recompute.time_ratio_batched", found)
-    return mean_claim("delta_vs_recompute.time_ratio", found, ">= 10", lambda value: value >= 10)
+def _time_to_error(rows: Sequence[Row], slow: str, fast: str) -> StudyClaim:
+    """Seconds of one core at equal error, both training from nothing; one run each, so without interval or mark."""
+    found = ratio_at_equal_error(_only(rows, "time"), slow, fast, "seconds")
+    why = "" if found is not None else "no round of this scale fills every stratum of both"
+    return StudyClaim(f"time_to_equal_error.{slow}_over_{fast}", found, None, None, None, why)
 
 
-def _warm_ratio(rows: Sequence[Row]) -> StudyClaim:
-    """The same against valuing anew from the constituents that are there: what the update itself adds to the cache."""
-    own = [row for row in _only(rows, "exit") if row["exit"] == "single"]
-    return mean_claim(
-        "delta_vs_warm_recompute.time_ratio", [row["warm_seconds"] / row["update_seconds"] for row in own]
-    )
+def _exit_ratio(rows: Sequence[Row], kind: str, other: str, name: str, least: float | None = None) -> StudyClaim:
+    """Seconds of valuing the new partition over those of the update, to equal half-widths."""
+    found = [row[f"{other}_seconds"] / row["update_seconds"] for row in _only(rows, "exit") if row["exit"] == kind]
+    if least is None:
+        return mean_claim(name, found)
+    return mean_claim(name, found, f">= {least}", lambda value: value >= least)
+
+
+def _gain(noisy: Sequence[Row], which: str, name: str) -> StudyClaim:
+    """Points of test accuracy gained by training without some owners: the whole interval must lie above 0."""
+    points = [100 * (row[f"accuracy_without_{which}"] - row["accuracy_all"]) for row in noisy]
+    span = mean_interval(points)
+    return mean_claim(name, points, "interval > 0", lambda _: span is not None and span[0] > 0)
+
+
+def _coverage(stopped: Sequence[Row], name: str, key: str) -> StudyClaim:
+    """Share of intervals at 95 % that hold the truth; stopping at the first narrow moment costs a little of it."""
+    return mean_claim(name, [row[key] for row in stopped], ">= 0.93", lambda share: share >= 0.93)

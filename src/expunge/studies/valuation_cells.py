@@ -8,149 +8,50 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from expunge.randomness import numpy_generator
-from expunge.studies.valuation_task import Task, auroc, task_of
+from expunge.studies.valuation_task import ESTIMATORS, Task, auroc, task_of
 from expunge.training import Processes
 from expunge.valuation import (
     Adjusted,
     Cached,
-    Complementary,
     Constituents,
     Estimator,
     Evaluations,
     Exact,
     Game,
     HalfWidth,
-    Multilinear,
     Partition,
-    Permutation,
-    Rounds,
     Status,
-    Truncated,
-    UtilitySampling,
     Values,
+    resume,
     update,
     value,
 )
-from expunge.valuation.games import Airport, Dividends, paper_game, random_dividends, random_game
+from expunge.valuation.update import LEAST
 
 Row = dict[str, Any]
 
 Contents = dict[tuple[int, ...], Float32[np.ndarray, "records classes"]]
 """Posteriors of constituents by the owners that they saw."""
 
-ESTIMATORS: dict[str, Estimator] = {
-    "permutation": Permutation(),
-    "utility": UtilitySampling(),
-    "complementary": Complementary(),
-    "multilinear": Multilinear(),
-    "truncated": Truncated(tolerance=0.005, dip=0.005),
-    "ours": Adjusted(),
-}
-
 BUDGETS = {"small": (1000, 2000, 4000), "full": (1000, 2000, 4000, 8000, 16000)}
 REPEATS = {"small": 4, "full": 8}
-RUNS = 60
-"""Independent runs behind the test of bias."""
-
 ERROR = 0.01
 """Half-width of values that are shown."""
 
-BEFORE = 8000
-"""Utilities behind the values before an exit; times are compared at twice the half-width that they give."""
+BEFORE = 0.005
+"""Half-width of the values before an exit: half of `ERROR`, so that an update has room for an error of its own."""
 
+TRACED = {"small": 1000, "full": 4000}
+"""Utilities of the runs whose error is followed against time."""
+
+STOPPED = {"small": 16, "full": 32}
+"""Runs to a half-width of `ERROR` that are judged by enumeration."""
 
 NARROWEST = 1e-4
-"""Half-width at which times are compared where the values before are exact."""
+"""Half-width at which times are compared where the update is exact."""
 
-
-def known_games() -> list[Row]:
-    """Exact values of known games against their closed forms, and the four properties on random games."""
-    found = value(paper_game(), Partition(((0, 1), (2,))), Exact()).value
-    errors = [float(np.abs(found - [3, 7, 2]).max())]
-    violations = 0
-    for seed in range(6):
-        generator = numpy_generator(seed, "study/valuation/games")
-        owners = int(generator.integers(4, 11))
-        partition = _random_partition(owners, generator)
-        games: list[Dividends | Airport] = [
-            random_dividends(owners, 30, seed),
-            Airport(tuple(generator.random(owners))),
-        ]
-        errors += [float(np.abs(value(g, partition, Exact()).value - g.s_shapley(partition)).max()) for g in games]
-        violations += _violations(partition, seed)
-    z = max(_bias_z(estimator) for name, estimator in ESTIMATORS.items() if name != "truncated")
-    return [{"kind": "known", "max_error": max(errors), "violations": int(violations), "bias_z": z}]
-
-
-def _random_partition(owners: int, generator: np.random.Generator) -> Partition:
-    shard = generator.integers(0, 4, owners)
-    groups = (tuple(np.flatnonzero(shard == number).tolist()) for number in range(4))
-    return Partition(tuple(group for group in groups if group))
-
-
-def _violations(partition: Partition, seed: int) -> int:
-    """Balance, symmetry within a shard, zero element, additivity: how many do not hold to 1e-10."""
-    n = partition.width
-    one, two = random_game(n, seed=seed), random_game(n, seed=seed + 100)
-    first, second = (value(game, partition, Exact()).value for game in (one, two))
-    ends = one.utilities(np.array([[False] * n, [True] * n]))
-    both = value(_Sum(one, two), partition, Exact()).value
-    twins = max(partition.shards, key=len)[:2]
-    alike = value(_Alike(one, twins), partition, Exact())
-    idle = value(_Without(one, partition.owners[0]), partition, Exact())
-    return sum(
-        (
-            abs(first.sum() - (ends[1] - ends[0])) > 1e-10,
-            bool(np.abs(both - first - second).max() > 1e-10),
-            len(twins) == 2 and abs(alike.of(twins[0]) - alike.of(twins[-1])) > 1e-10,
-            abs(idle.of(partition.owners[0])) > 1e-10,
-        )
-    )
-
-
-class _Sum:
-    """Two games added."""
-
-    def __init__(self, one: Game, two: Game) -> None:
-        self.parts, self.owners = (one, two), one.owners
-
-    def utilities(self, coalitions: np.ndarray) -> np.ndarray:
-        return np.asarray(self.parts[0].utilities(coalitions) + self.parts[1].utilities(coalitions))
-
-
-class _Alike:
-    """A game in which two owners count alike: utilities averaged over their exchange."""
-
-    def __init__(self, game: Game, twins: tuple[int, ...]) -> None:
-        self.game, self.twins, self.owners = game, twins, game.owners
-
-    def utilities(self, coalitions: np.ndarray) -> np.ndarray:
-        swapped = coalitions.copy()
-        swapped[:, list(self.twins)] = coalitions[:, list(self.twins[::-1])]
-        return np.asarray((self.game.utilities(coalitions) + self.game.utilities(swapped)) / 2)
-
-
-class _Without:
-    """A game in which one owner changes nothing."""
-
-    def __init__(self, game: Game, owner: int) -> None:
-        self.game, self.owner, self.owners = game, owner, game.owners
-
-    def utilities(self, coalitions: np.ndarray) -> np.ndarray:
-        less = coalitions.copy()
-        less[:, self.owner] = False
-        return np.asarray(self.game.utilities(less))
-
-
-def _bias_z(estimator: Estimator) -> float:
-    """Largest mean error over owners in standard errors, from independent runs on a random game."""
-    partition = Partition(((0, 1, 2), (3, 4), (5,), (6, 7, 8)))
-    game = Cached(random_game(9, seed=11))
-    truth = value(game, partition, Exact()).value
-    runs = [value(game, partition, estimator, Rounds(2), seed=seed, batch=96).value - truth for seed in range(RUNS)]
-    error = np.array(runs)
-    spread = np.maximum(error.std(0, ddof=1), 1e-12) / len(error) ** 0.5
-    return float(np.abs(error.mean(0) / spread).max())
+DRAWS, NOISY_BUDGET = {"small": 6, "full": 8}, 600
+"""Tasks with noisy owners for each seed, and the utilities behind the values of each."""
 
 
 class _Known:
@@ -184,6 +85,7 @@ def convergence(task: Task, scale: str, seed: int) -> list[Row]:
         for budget in BUDGETS[scale]:
             rows.append(_budgeted(task, cache, truth.value, name, estimator, budget, scale, seed))
     rows += exact_changes(task, cache, truth, seed)
+    rows += stopped_runs(task, cache, truth, scale, seed)
     found = value(cache, task.partition, Adjusted(), HalfWidth(ERROR), seed=seed)
     halves = found.half_width().tolist()
     for owner, worth, half, real in zip(found.owners, found.value.tolist(), halves, truth.value.tolist(), strict=True):
@@ -237,19 +139,70 @@ def exact_changes(task: Task, cache: Cached, before: Values, seed: int) -> list[
     return rows
 
 
-def exits(task: Task, seed: int) -> list[Row]:
-    """Single and batched exits: the time to values of equal width, and the values before and after the single one.
+def stopped_runs(task: Task, cache: Cached, truth: Values, scale: str, seed: int) -> list[Row]:
+    """Runs that stop at the first half-width of `ERROR`, and updates of theirs: how many intervals hold the truth."""
+    leaver = (task.partition.shards[0][0],)
+    left = value(cache, task.partition.without(leaver), Exact())
+    rows: list[Row] = []
+    for run in range(STOPPED[scale]):
+        found = value(cache, task.partition, Adjusted(), HalfWidth(ERROR), seed=seed * 1000 + run)
+        change = HalfWidth(ERROR / 2, least=LEAST)
+        after, alone = (update(v, cache, leaver, stop=change, seed=seed * 1000 + run) for v in (found, truth))
+        shares = {"covered": _covered(found, truth), "covered_after": _covered(after, left)}
+        shares["covered_change"] = _covered(alone, left)
+        rows.append({"kind": "stopped", "seed": seed, "run": run, **shares})
+    return rows
 
-    Before the exit there are values, and the constituents that they took: what a workspace keeps. The update estimates
-    the change so that both together have twice the width of these values. Valuing anew starts from nothing, as in the
-    paper, and once from the kept constituents: what the cache alone saves.
+
+def _covered(found: Values, truth: Values) -> float:
+    """Share of owners whose interval holds the truth."""
+    return float(np.mean(np.abs(found.value - truth.value) <= found.half_width() + 1e-12))
+
+
+def times(task: Task, scale: str, seed: int) -> list[Row]:
+    """Error against seconds of one core, of each estimator training from nothing: a point after every round."""
+    truth = value(Cached(task.game()), task.partition, Exact()).value
+    return [row for name in ESTIMATORS for row in _traced(task, truth, name, scale, seed)]
+
+
+def _traced(task: Task, truth: Float[np.ndarray, " owners"], name: str, scale: str, seed: int) -> list[Row]:
+    rows: list[Row] = []
+    cache, started, stop = Cached(task.game()), time.process_time(), Evaluations(TRACED[scale])
+
+    def keep(values: Values) -> None:
+        spent = time.process_time() - started
+        whole = Status.INCOMPLETE not in values.status
+        error = float(np.sqrt(np.mean((values.value - truth) ** 2)))
+        row = {"kind": "time", "seed": seed, "estimator": name, "evaluations": values.evaluations}
+        rows.append({**row, "seconds": spent, "rmse": error, "complete": whole})
+
+    value(cache, task.partition, ESTIMATORS[name], stop, seed=seed, batch=128, keep=keep)
+    return rows
+
+
+def exits(task: Task, scale: str, seed: int) -> list[Row]:
+    """Times to values of equal half-width after exits, and the values before and after the first one.
+
+    `single` and `batched` (the latter at full scale): before the exit there are values of half-width `BEFORE` and the
+    constituents that they took; the update estimates the change so that both together have half-width `ERROR`.
+    `defaults` is what a workspace does: values of half-width `ERROR`, and an update to half of it. Valuing anew goes to
+    the half-width that the update reached: from nothing, as in the paper, and from the kept constituents.
     """
     shards, game = task.partition.shards, task.game()
-    before = value(Cached(game), task.partition, Adjusted(), Evaluations(BEFORE), seed=seed)
-    kept, width = game.contents(), max(2 * float(before.half_width().max()), NARROWEST)
-    batch = tuple(shard[-1] for shard in shards[:3])
-    rows: list[Row] = []
-    for kind, leavers in (("single", (shards[0][0],)), ("batched", batch)):
+    cache = Cached(game)
+    wide = value(cache, task.partition, Adjusted(), HalfWidth(ERROR), seed=seed)
+    few, cost = game.contents(), {"evaluations": wide.evaluations, "trainings": game.trainings}
+    narrow = resume(wide, cache, HalfWidth(BEFORE))
+    room, many = (ERROR**2 - BEFORE**2) ** 0.5, game.contents()
+    first, batch = (shards[0][0],), tuple(shard[-1] for shard in shards[:3])
+    plans: list[tuple[str, tuple[int, ...], Values, Contents, float]] = [
+        ("single", first, narrow, many, room),
+        ("defaults", first, wide, few, ERROR / 2),
+    ]
+    if scale == "full":
+        plans.append(("batched", batch, narrow, many, room))
+    rows: list[Row] = [{"kind": "reuse", "seed": seed, "half_width": ERROR, **cost}]
+    for kind, leavers, before, kept, width in plans:
         row, after = _timed_exit(task, before, kept, leavers, width, seed)
         rows.append({"kind": "exit", "seed": seed, "exit": kind, "leavers": len(leavers), **row})
         if kind == "single":
@@ -278,54 +231,67 @@ def _before_and_after(before: Values, after: Values, seed: int) -> list[Row]:
 def _timed_exit(
     task: Task, before: Values, kept: Contents, leavers: tuple[int, ...], width: float, seed: int
 ) -> tuple[Row, Values]:
-    """Seconds of one core, utilities, trainings and width of the update and of valuing anew; the updated values."""
-    left, rest = task.partition.without(leavers), width * 0.75**0.5
-    ways: dict[str, tuple[Contents, Callable[[Game], Values]]] = {
-        "update": (kept, lambda game: update(before, game, leavers, stop=HalfWidth(rest), seed=seed)),
-        "recompute": ({}, lambda game: value(game, left, Adjusted(), HalfWidth(width), seed=seed)),
-        "warm": (kept, lambda game: value(game, left, Adjusted(), HalfWidth(width), seed=seed)),
-    }
-    found: Row = {}
-    results = {}
-    for name, (constituents, way) in ways.items():
-        game = task.game()
-        game.restore(constituents)
-        started = time.process_time()
-        results[name] = values = way(Cached(game))
-        found[f"{name}_seconds"] = time.process_time() - started
-        found[f"{name}_evaluations"] = values.evaluations
-        found[f"{name}_trainings"] = game.trainings
-        found[f"{name}_half_width"] = float(values.half_width().max())
-    return found, results["update"]
+    """The update to a change of half-width `width`, and valuing anew to the half-width that came out; both measured."""
+    left = task.partition.without(leavers)
+    found, after = _timed(
+        task, kept, lambda game: update(before, game, leavers, stop=HalfWidth(width, least=LEAST), seed=seed)
+    )
+    row = {f"update_{name}": figure for name, figure in found.items()}
+    reached = HalfWidth(max(found["half_width"], NARROWEST))
+    for name, constituents in (("recompute", {}), ("warm", kept)):
+        found, _ = _timed(task, constituents, lambda game: value(game, left, Adjusted(), reached, seed=seed))
+        row |= {f"{name}_{key}": figure for key, figure in found.items()}
+    return row, after
+
+
+def _timed(task: Task, kept: Contents, way: Callable[[Game], Values]) -> tuple[Row, Values]:
+    """Seconds of one core, utilities, trainings and half-width, starting from these constituents; and the values."""
+    game = task.game()
+    game.restore(kept)
+    started = time.process_time()
+    values = way(Cached(game))
+    seconds = time.process_time() - started
+    return {
+        "seconds": seconds,
+        "evaluations": values.evaluations,
+        "trainings": game.trainings,
+        "half_width": float(values.half_width().max()),
+    }, values
 
 
 def noisy_owners(records: Any, scale: str, seed: int) -> list[Row]:
-    """A fifth of the owners with flipped labels: do their values stand at the bottom, and does removing them help?"""
-    task = task_of(records, scale, seed, noisy=0.2)
-    game = task.game()
-    cache = Cached(game)
-    found = value(cache, task.partition, Adjusted(), HalfWidth(ERROR), seed=seed)
-    rows: list[Row] = [
-        {
-            "kind": "noisy",
-            "seed": seed,
-            "auroc": auroc(found.value, task.noisy),
-            "noisy": int(task.noisy.sum()),
-            "accuracy_all": float(cache.utilities(np.ones((1, len(task.noisy)), np.bool_))[0]),
-            "accuracy_without_noisy": float(cache.utilities(~task.noisy[None])[0]),
-        }
-    ]
-    generator = numpy_generator(seed, "study/valuation/removal")
+    """Tasks with a fifth of the owners mislabelling all: where do their values stand, and does removing them help?"""
+    rows: list[Row] = []
+    for draw in range(DRAWS[scale]):
+        task = task_of(records, scale, DRAWS[scale] * seed + draw, noisy=0.2)
+        cache = Cached(task.game())
+        stop = HalfWidth(ERROR) | Evaluations(NOISY_BUDGET)
+        found = value(cache, task.partition, Adjusted(), stop, seed=seed, batch=128)
+        lowest = np.argsort(found.value)[: task.noisy.sum()]
+        lost = np.stack([np.zeros_like(task.noisy), task.noisy, np.isin(np.arange(len(task.noisy)), lowest)])
+        names = ("accuracy_all", "accuracy_without_noisy", "accuracy_without_lowest")
+        figures = dict(zip(names, cache.utilities(~lost).tolist(), strict=True))
+        score = {"auroc": auroc(found.value, task.noisy), "noisy": int(task.noisy.sum())}
+        rows.append({"kind": "noisy", "seed": seed, "draw": draw, **score, **figures})
+        rows += _removals(cache, found.value, seed, draw)
+    return rows
+
+
+def _removals(cache: Cached, worth: Float[np.ndarray, " owners"], seed: int, draw: int) -> list[Row]:
+    """Accuracy while owners leave in three orders."""
+    count = len(worth)
+    generator = numpy_generator(seed, f"study/valuation/removal/{draw}")
     orders = {
-        "lowest value first": np.argsort(found.value),
-        "highest value first": np.argsort(-found.value),
-        "at random": generator.permutation(len(found.value)),
+        "lowest value first": np.argsort(worth),
+        "highest value first": np.argsort(-worth),
+        "at random": generator.permutation(count),
     }
+    steps = range(0, count * 3 // 4 + 1, max(1, count // 16))
+    rows: list[Row] = []
     for name, order in orders.items():
-        steps = np.arange(0, len(order) * 3 // 4 + 1, max(1, len(order) // 16))
-        coalitions = np.stack([~np.isin(np.arange(len(order)), order[:step]) for step in steps])
-        for step, worth in zip(steps.tolist(), cache.utilities(coalitions).tolist(), strict=True):
-            rows.append({"kind": "removal", "seed": seed, "order": name, "removed": step, "accuracy": worth})
+        left = np.stack([~np.isin(np.arange(count), order[:step]) for step in steps])
+        for step, found in zip(steps, cache.utilities(left).tolist(), strict=True):
+            rows.append({"kind": "removal", "seed": seed, "order": name, "removed": step, "accuracy": found})
     return rows
 
 

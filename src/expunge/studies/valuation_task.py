@@ -13,7 +13,28 @@ from expunge.networks import MLP
 from expunge.randomness import derive, numpy_generator
 from expunge.records import Records
 from expunge.training import SGD, Executor, Recipe, Sharding
-from expunge.valuation import Partition, ShardedGame, owners_of, training_game
+from expunge.valuation import (
+    Adjusted,
+    Complementary,
+    Estimator,
+    Multilinear,
+    Partition,
+    Permutation,
+    ShardedGame,
+    Truncated,
+    UtilitySampling,
+    owners_of,
+    training_game,
+)
+
+ESTIMATORS: dict[str, Estimator] = {
+    "permutation": Permutation(),
+    "utility": UtilitySampling(),
+    "complementary": Complementary(),
+    "multilinear": Multilinear(),
+    "truncated": Truncated(tolerance=0.005, dip=0.005),
+    "ours": Adjusted(),
+}
 
 
 @dataclass(frozen=True)
@@ -95,18 +116,16 @@ def auroc(worth: Float[np.ndarray, " owners"], noisy: Bool[np.ndarray, " owners"
     return float(np.mean((bad[:, None] < good) + 0.5 * (bad[:, None] == good)))
 
 
-def ratio_at_equal_error(rows: Sequence[dict[str, Any]], slow: str, fast: str) -> float | None:
-    """Evaluations of `slow` over those of `fast` at the errors that both reach; None where one has no complete run.
+def ratio_at_equal_error(
+    rows: Sequence[dict[str, Any]], slow: str, fast: str, cost: str = "evaluations"
+) -> float | None:
+    """`cost` of `slow` over that of `fast` at the errors that both reach; None where one has no complete run.
 
-    Between budgets evaluations follow log-log lines (geometric mean over nine errors). Without an error in common the
-    two nearest points are carried together by error ~ 1/sqrt(evaluations).
+    Between budgets costs follow log-log lines (geometric mean over nine errors). Without an error in common the
+    two nearest points are carried together by error ~ 1/sqrt(cost).
     """
     lines = [
-        sorted(
-            (max(row["rmse"], EXACT), row["evaluations"])
-            for row in rows
-            if row["estimator"] == name and row["complete"]
-        )
+        sorted((max(row["rmse"], EXACT), row[cost]) for row in rows if row["estimator"] == name and row["complete"])
         for name in (slow, fast)
     ]
     if not all(lines):

@@ -19,6 +19,10 @@ POOLED = 4
 """Weight, in samples, of the variance pooled over like strata of other shards in the variance of one stratum."""
 
 
+PILOT = 512
+"""Draws of a pilot that come in one round, however narrow the rounds: before it is whole there is nothing to judge."""
+
+
 @dataclass(frozen=True)
 class Adjusted:
     """Stratified utility sampling with three savings. The default.
@@ -75,6 +79,7 @@ class Adjusted:
         if not plan:
             more = have
         elif (have < least).any():
+            size = max(size, min(PILOT, int((least - have).sum())))
             more = allocate(1.0 * (have < least) + 1e-9, have, least.astype(np.float64), size)
         else:
             more = allocate(self._priority(partition, state), have, _limits(plan), size)

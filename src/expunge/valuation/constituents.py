@@ -18,6 +18,9 @@ from expunge.valuation.partition import Partition
 Owners = tuple[int, ...]
 """The owners that a constituent saw, ascending."""
 
+PORTION = 256
+"""Constituents that are trained at once: several stacks wide, and what a kill can lose at most."""
+
 CHUNK = 512
 """Coalitions whose posteriors are in memory at once."""
 
@@ -129,11 +132,13 @@ class ShardedGame:
 
     - `partition`: of the owners. Assign a new one when owners join; constituents stay known by what they saw.
     - `owners`: columns of a coalition.
-    - `train`: called with all constituents that a batch lacks, at once.
+    - `train`: called with the constituents that a batch lacks, `PORTION` at once.
     - `targets`: true classes of the test records.
     - `measure`: `accuracy`, `true_class`, or another.
     - `aggregation`: `"mean"` posterior, or `"vote"`, ties broken by the mean posterior, then the lowest class.
     - `empty`: U(empty); None is what always answering the most frequent class of `targets` has in accuracy.
+
+    Set `trained` to be called after every portion: `contents` can be stored then.
     """
 
     def __init__(
@@ -153,7 +158,9 @@ class ShardedGame:
         self._owners, self._train, self._targets = owners, train, targets
         self._measure, self._aggregation = measure, aggregation
         self._posteriors: dict[int, Float32[np.ndarray, "records classes"]] = {}
+        self._lacking: tuple[Owners, ...] = ()  # planned when training failed
         self._trained = 0
+        self.trained: Callable[[], None] | None = None
 
     @property
     def owners(self) -> int:
@@ -167,7 +174,8 @@ class ShardedGame:
 
     def contents(self) -> dict[Owners, Float32[np.ndarray, "records classes"]]:
         """Posteriors over the test records of every constituent that is known, by the owners that it saw."""
-        return {owners: self._posteriors[number] for owners, number in self.constituents.known.items()}
+        known = self.constituents.known.items()
+        return {owners: self._posteriors[number] for owners, number in known if number in self._posteriors}
 
     def restore(self, found: Mapping[Owners, Float32[np.ndarray, "records classes"]]) -> None:
         """Take over what `contents` gave; raises `ProgrammerError("bad-utility")` for other test records."""
@@ -177,29 +185,36 @@ class ShardedGame:
             self._posteriors[self.constituents.register(owners)] = posteriors
 
     def utilities(self, coalitions: Bool[np.ndarray, "coalitions owners"]) -> Float[np.ndarray, " coalitions"]:
-        """Train what is missing in one call, then measure a chunk at a time."""
+        """Train what is missing, a portion at a time; then measure, a chunk at a time."""
         plan = self.constituents.plan(self.partition, coalitions)
-        if plan.fresh:
-            self._learn(plan.fresh)
+        lacking = (*self._lacking, *plan.fresh)
+        for at in range(0, len(lacking), PORTION):
+            self._lacking = lacking[at:]
+            self._learn(lacking[at : at + PORTION])
+        self._lacking = ()
         parts = range(0, len(coalitions), CHUNK)
         return np.concatenate([np.zeros(0), *(self._score(plan.ids[at : at + CHUNK]) for at in parts)])
 
     def forget(self, owners: Iterable[int]) -> int:
         """Delete every posterior of a constituent that saw one of `owners`; returns how many."""
-        dropped = self.constituents.forget(owners)
+        gone = frozenset(owners)
+        self._lacking = tuple(saw for saw in self._lacking if gone.isdisjoint(saw))
+        dropped = self.constituents.forget(gone)
         for number in dropped:
-            del self._posteriors[number]
+            self._posteriors.pop(number, None)
         return len(dropped)
 
     def _learn(self, fresh: tuple[Owners, ...]) -> None:
-        first = self.constituents.created - len(fresh)
         found = np.asarray(self._train(fresh), dtype=np.float32)
         if found.ndim != 3 or found.shape[:2] != (len(fresh), len(self._targets)):
             raise ProgrammerError(
                 "bad-utility", f"a trainer answered shape {found.shape} for {len(fresh)} constituents"
             )
-        self._posteriors.update(enumerate(found, start=first))
+        for owners, posteriors in zip(fresh, found, strict=True):
+            self._posteriors[self.constituents.register(owners)] = posteriors
         self._trained += len(fresh)
+        if self.trained is not None:
+            self.trained()
 
     def _score(self, ids: Int[np.ndarray, "coalitions shards"]) -> Float[np.ndarray, " coalitions"]:
         """Utilities of one chunk; the empty coalition has no model and gets `empty`."""

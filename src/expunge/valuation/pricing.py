@@ -9,6 +9,9 @@ from expunge.errors import OperatorError, ProgrammerError
 from expunge.valuation.estimator import Status
 from expunge.valuation.values import Values
 
+NOTHING = 1e-12
+"""Values up to this are rounding errors of sums of utilities: where nobody earns more, nobody earned anything."""
+
 
 @dataclass(frozen=True)
 class Settlement:
@@ -63,7 +66,8 @@ def settle(values: Values, revenue: int) -> Settlement:
     """Share `revenue` in proportion to positive values.
 
     An owner whose value is negative or zero is paid nothing and owes nothing: a fine would ask money of people for
-    data that they may have given in good faith, and the estimate of a small negative value is mostly noise. The
+    data that they may have given in good faith, and the estimate of a small negative value is mostly noise. What is
+    not above `NOTHING` counts as zero: else rounding errors would share out the revenue of a flat game. The
     shares of the others are therefore of the *sum of positive values*, which is larger than U(all) - U(empty) where
     anybody is negative. Amounts are rounded down to whole units, and what is left goes, one unit each, to the largest
     remainders (ties to the lower column), so that the payouts add up to `revenue` exactly.
@@ -75,7 +79,7 @@ def settle(values: Values, revenue: int) -> Settlement:
         raise ProgrammerError("bad-hyperparameter", "revenue is a whole number of the smallest unit, >= 0")
     if Status.INCOMPLETE in values.status:
         raise OperatorError("incomplete-values", "some owners have no estimate yet")
-    worths = [max(Fraction(float(worth)), Fraction(0)) for worth in values.value]
+    worths = [Fraction(float(worth) if worth > NOTHING else 0.0) for worth in values.value]
     payouts = _shares(worths, revenue)
     plain = tuple(float(worth) for worth in values.value)
     return Settlement(revenue, values.owners, plain, payouts, revenue - sum(payouts))

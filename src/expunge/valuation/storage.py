@@ -85,7 +85,10 @@ def restore(game: ShardedGame, known: Known, names: Sequence[str]) -> int:
 
 
 def values_to_json(values: Values) -> dict[str, Any]:
-    """Plain form of values, for `values_from_json`: what is infinite is None. A run that could go on is not kept."""
+    """Plain form of values, for `values_from_json`: what is infinite is None.
+
+    A run that could go on is not kept, nor are the seconds: the same values are the same bytes, whoever computed them.
+    """
     lists = {name: [_plain(item) for item in getattr(values, name).tolist()] for name in _FLOATS}
     lists |= {name: np.minimum(getattr(values, name), _MOST).tolist() for name in _COUNTS}
     return {
@@ -94,7 +97,6 @@ def values_to_json(values: Values) -> dict[str, Any]:
         "status": [status.name for status in values.status],
         "evaluations": values.evaluations,
         "lookups": values.lookups,
-        "seconds": values.seconds,
     }
 
 
@@ -113,7 +115,6 @@ def values_from_json(plain: Mapping[str, Any]) -> Values:
         status=tuple(Status[name] for name in plain["status"]),
         evaluations=plain["evaluations"],
         lookups=plain["lookups"],
-        seconds=plain["seconds"],
     )
 
 

@@ -23,11 +23,17 @@ from expunge.progress import Progress
 from expunge.randomness import derive
 from expunge.valuation.adjusted import Adjusted
 from expunge.valuation.estimator import Estimator, Status
-from expunge.valuation.front_door import BATCH, value
+from expunge.valuation.front_door import value
 from expunge.valuation.game import Cached, Game, Metered
 from expunge.valuation.partition import Partition
 from expunge.valuation.stopping import HalfWidth, Stop
 from expunge.valuation.values import Values
+
+STEP = 128
+"""Coalitions asked for in each of the first rounds: a change takes few, and most of a wide round would be too many."""
+
+LEAST = 50
+"""Samples that must inform each owner of a change: half of what values need. Where no leaver is, W is 0 for certain."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +76,7 @@ def update(
     stop: Stop | None = None,
     *,
     seed: int = 0,
-    batch: int = BATCH,
+    batch: int = STEP,
     progress: Progress | None = None,
 ) -> Values:
     """The values of those who stay, after one or several owners left in one pass.
@@ -83,7 +89,8 @@ def update(
 
     - `game`: the game before the exit; a `Cached` one saves what was evaluated before.
     - `estimator`: of the change; `Adjusted(fine=2)`, whose pilot is small, unless given.
-    - `stop`: judges the *change*, whose variance adds to that of `values`; `HalfWidth(0.005)` unless given.
+    - `stop`: judges the *change*, whose variance adds to that of `values`; `HalfWidth(0.005, least=LEAST)`
+      unless given.
     - the others as for `value`. Draws are independent of those behind `values`, even at the same seed.
 
     **Raises:** `RequesterError`: `unknown-owner`, `nothing-to-delete`, `delete-everything`; and what `value` raises.
@@ -94,7 +101,7 @@ def update(
         Differential(_metered(game), gone),
         values.partition,
         estimator or Adjusted(fine=2),
-        stop or HalfWidth(0.005),
+        stop or HalfWidth(0.005, least=LEAST),
         seed=derive(seed, f"valuation/update/{gone}/{values.partition.shards}"),
         batch=batch,
         progress=progress,
@@ -110,7 +117,7 @@ def join(
     stop: Stop | None = None,
     *,
     seed: int = 0,
-    batch: int = BATCH,
+    batch: int = STEP,
     progress: Progress | None = None,
 ) -> Values:
     """The values of all after owners joined: an exit read backwards. The joiners' own values come out of the same pass.
@@ -133,7 +140,7 @@ def join(
         Differential(_metered(game), new, sign=-1),
         grown,
         estimator or Adjusted(fine=2),
-        stop or HalfWidth(0.005),
+        stop or HalfWidth(0.005, least=LEAST),
         seed=derive(seed, f"valuation/join/{new}/{grown.shards}"),
         batch=batch,
         progress=progress,
