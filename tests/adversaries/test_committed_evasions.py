@@ -34,13 +34,6 @@ from expunge.verification import (
 )
 
 
-@pytest.fixture(scope="module")
-def place(few: Records) -> Scene:
-    kept = sorted(set(few.owners))[:20]
-    small = few.select([row for row, owner in enumerate(few.owners) if owner in kept])
-    return scene(small, [small.train.owners[0], small.train.owners[40]])
-
-
 @pytest.mark.parametrize(
     "attack", [FakeSegments(), StartingMomentum(), LateMomentum()], ids=lambda a: a.describe().name
 )

@@ -43,13 +43,6 @@ ATTACKS = (
 )
 
 
-@pytest.fixture(scope="module")
-def place(few: Records) -> Scene:
-    kept = sorted(set(few.owners))[:20]
-    small = few.select([row for row, owner in enumerate(few.owners) if owner in kept])
-    return scene(small, [small.train.owners[0], small.train.owners[40]])
-
-
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.describe().name)
 def test_the_committed_schedule_finds_every_attack(place: Scene, attack: DishonestProvider) -> None:
     earlier = place.prove("n0")

@@ -84,6 +84,7 @@ def test_a_process_of_its_own_verifies_with_what_it_was_granted(proved: Proved, 
     assert found["claim"] == "exact"
 
 
+@pytest.mark.slow
 def test_certified_deletions_are_replayed_whole_with_noise_that_nobody_chose(tmp_path: Path) -> None:
     own = Proved(tmp_path, "--method", "certified", shape=("--certifiable",))
     status, report = own.verify_elsewhere(tmp_path / "granted")
