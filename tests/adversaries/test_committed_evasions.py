@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "verification"))
 
-from verified_scenes import RECIPE, Scene, scene
+from verified_scenes import RECIPE, Scene, failed, scene, through_files
 
 from expunge.adversaries.providers import FakeSegments, LateMomentum, Reordered, StartingMomentum
 from expunge.adversaries.providers.contract import Handed, trained_on
@@ -26,36 +26,12 @@ from expunge.verification import (
     Replayer,
     Retained,
     SpotCheck,
-    Submission,
     Tolerance,
-    Verdict,
     provable,
     prove,
-    retained_from_bytes,
-    retained_to_bytes,
     submission_from_bytes,
     submission_to_bytes,
 )
-
-
-def through_files(
-    given: Submission, retained: Retained, nonce: str, how: SpotCheck | None = None, **more: Any
-) -> Verdict:
-    """What the verifier says who got both as files."""
-    read = submission_from_bytes(submission_to_bytes(given))
-    kept = retained_from_bytes(retained_to_bytes(retained))
-    return (how or SpotCheck(seed=1)).verify(read, kept, nonce, transcript=given.transcript, **more)
-
-
-@pytest.fixture(scope="module")
-def place(few: Records) -> Scene:
-    kept = sorted(set(few.owners))[:20]
-    small = few.select([row for row, owner in enumerate(few.owners) if owner in kept])
-    return scene(small, [small.train.owners[0], small.train.owners[40]])
-
-
-def failed(verdict: Verdict) -> str:
-    return next((check.name for check in verdict.checks if check.holds is not True), "")
 
 
 @pytest.mark.parametrize(
@@ -251,7 +227,7 @@ def test_the_widest_jump_is_ranked_first(place: Scene) -> None:
     attack = FakeSegments(seed=3)
     proof = attack.run(case).submission(case).proof
     (faked,) = attack.places(case)
-    where, _ = SpotCheck(seed=0, early=0, least=0, largest=3).choose(proof, case.recipe, 3)
+    where, _ = SpotCheck(seed=0, ends=0, early=0, least=0, largest=3).choose(proof, case.recipe, 3)
     assert (0, faked) in where or (0, faked + 1) in where
 
 
@@ -273,7 +249,7 @@ def test_each_ranking_leads_with_its_own_largest(place: Scene) -> None:
     by_distance, by_rate = moved.index(max(moved)), rated.index(max(rated))
     assert by_distance in (19, 20)
     assert by_rate > len(snapshots) - 8
-    where, drawn = SpotCheck(seed=0, early=0, largest=2).choose(proof, recipe, 4)
+    where, drawn = SpotCheck(seed=0, ends=0, early=0, least=0, largest=2).choose(proof, recipe, 4)
     assert where == [(0, by_rate), (0, by_rate - 1), (0, by_distance), (0, by_distance - 1)]
     assert drawn == 0
 

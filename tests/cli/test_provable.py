@@ -25,22 +25,39 @@ def run(*words: str) -> tuple[int, dict]:
 class Proved:
     """A workspace with one provable deletion that was carried out."""
 
-    def __init__(self, folder: Path, *more: str) -> None:
+    def __init__(self, folder: Path, *more: str, shape: tuple[str, ...] = ("--epochs", "3", "--shards", "2")) -> None:
         self.ws, self.retained = str(folder / "ws"), str(folder / "retained.bin")
-        assert main(["init", self.ws, "--epochs", "3", "--shards", "2"]) == 0
+        assert main(["init", self.ws, *shape]) == 0
         config = folder / "ws" / "expunge.toml"
         config.write_text(config.read_text().replace("shadow_models = 64", "shadow_models = 8"))
         assert main(["-w", self.ws, "train"]) == 0
+        self.old_root = run("-w", self.ws, "status")[1]["data_root"]
         status, self.filed = run("-w", self.ws, "forget", "--owner", "owner-007", "--provable", *more)
         assert status == 0
         self.request = self.filed["request"]
         self.early = run("-w", self.ws, "requests", "show", self.request)[1]["state"]
-        words = ("-w", self.ws, "challenge", self.request, "--nonce", "n-1", "--retained", self.retained)
+        self.book = str(folder / "nonces.jsonl")
+        status, drawn = run("nonce", self.filed["commitment_file"], "--book", self.book)
+        assert status == 0
+        self.nonce = drawn["nonce"]
+        words = ("-w", self.ws, "challenge", self.request, "--nonce", self.nonce, "--retained", self.retained)
         status, self.done = run(*words)
         assert status == 0
 
     def verify(self, *more: str) -> tuple[int, dict]:
         return run("verify", self.done["bundle"], "--records", self.retained, "--replay", *more)
+
+    def verify_elsewhere(self, folder: Path, *more: str) -> tuple[int, dict]:
+        """In a process and a folder of its own, with nothing but what the protocol grants."""
+        folder.mkdir()
+        names = {"r.bundle.json": self.done["bundle"], "p": self.done["proof"], "k": self.retained, "b": self.book}
+        for name, source in {**names, "m": self.done["model_file"]}.items():
+            (folder / name).write_bytes(Path(source).read_bytes())
+        words = "verify r.bundle.json --records k --proof p --model m --replay --book b --json --old-root"
+        command = [sys.executable, "-m", "expunge", *words.split(), self.old_root, *more]
+        found = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert found.stdout, found.stderr
+        return found.returncode, json.loads(found.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -57,28 +74,73 @@ def test_nothing_is_trained_before_the_nonce(proved: Proved) -> None:
 
 
 def test_a_process_of_its_own_verifies_with_what_it_was_granted(proved: Proved, tmp_path: Path) -> None:
-    granted = tmp_path / "granted"
-    granted.mkdir()
-    names = {"r.bundle.json": proved.done["bundle"], "p": proved.done["proof"], "k": proved.retained}
-    names |= {"c.json": proved.filed["commitment_file"], "m": proved.done["model_file"]}
-    for name, source in names.items():
-        (granted / name).write_bytes(Path(source).read_bytes())
-    words = "verify r.bundle.json --records k --proof p --model m --replay --nonce n-1 --commitment c.json --json"
-    command = [sys.executable, "-m", "expunge", *words.split(), "--owner", "owner-007"]
-    found = subprocess.run(command, cwd=granted, capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found.stdout + found.stderr
-    report = json.loads(found.stdout)
+    status, report = proved.verify_elsewhere(tmp_path / "granted", "--owner", "owner-007")
+    assert status == 0, report
     assert report["holds"]
-    assert report["replay"]["work_share"] <= 0.1
-    assert report["replay"]["tolerance"]["value"] == 0
-    assert report["replay"]["degraded"] == []
+    found = report["replay"]
+    assert found["work_share"] <= 0.1
+    assert found["tolerance"]["value"] == 0
+    assert found["degraded"] == []
+    assert found["claim"] == "exact"
+
+
+@pytest.mark.slow
+def test_certified_deletions_are_replayed_whole_with_noise_that_nobody_chose(tmp_path: Path) -> None:
+    own = Proved(tmp_path, "--method", "certified", shape=("--certifiable",))
+    status, report = own.verify_elsewhere(tmp_path / "granted")
+    assert status == 0, report
+    assert report["replay"]["claim"] == "certified"
+    assert "whoever knows the noise" in report["replay"]["proves"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["retrain", "fine-tune", "noisy-fine-tuning", "output-perturbation", "newton"])
+def test_every_kind_of_method_from_the_command_line(tmp_path: Path, name: str) -> None:
+    own = Proved(tmp_path, "--method", name, shape=("--epochs", "3"))
+    status, report = own.verify_elsewhere(tmp_path / "granted")
+    assert status == 0, report
+    kinds = {"retrain": "exact", "fine-tune": "empirical"}
+    assert report["replay"]["claim"] == kinds.get(name, "certified")
+    given = submission_from_bytes(Path(own.done["proof"]).read_bytes())
+    file = tmp_path / "granted" / "p"
+    file.write_bytes(submission_to_bytes(replace(given, model=given.start or given.model[:-1])))
+    assert own.verify("--proof", str(file))[0] == 50
+
+
+def test_what_the_verifier_kept_is_held_against_the_proof(proved: Proved, tmp_path: Path) -> None:
+    """Another root than before the request, a book that drew for something else, two draws for these records."""
+    status, report = proved.verify("--old-root", "0" * 64)
+    assert status == 50
+    assert "data root kept" in report["replay"]["checks"][0]["message"]
+    (tmp_path / "empty").write_bytes(b"")
+    status, report = proved.verify("--book", str(tmp_path / "empty"))
+    assert status == 50
+    assert "book of nonces" in report["replay"]["checks"][0]["message"]
+    assert proved.verify("--book", proved.book, "--nonce", "x")[1]["error"]["code"] == "bad-arguments"
+    for words in (("--old-root", "abc"), ("--work", "nan")):
+        assert proved.verify(*words)[1]["error"]["code"] == "bad-arguments"
+    assert proved.verify("--book", str(tmp_path / "none"))[1]["error"]["code"] == "no-such-file"
+    line = json.loads(Path(proved.book).read_bytes())
+    other = json.dumps({**line, "commitment": "0" * 64, "nonce": "n-0"}, separators=(",", ":"), sort_keys=True)
+    (tmp_path / "two").write_text(Path(proved.book).read_text() + other + "\n")
+    status, report = proved.verify("--book", str(tmp_path / "two"))
+    assert status == 0
+    assert any("2 nonces were drawn" in note for note in report["replay"]["degraded"])
+
+
+def test_the_verdict_in_words_says_what_was_proven(proved: Proved, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["verify", proved.done["bundle"], "--records", proved.retained, "--replay", "--book", proved.book]
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert "Claim exact. Proven: the model is what training on the retained records alone gives" in shown
+    assert "Every check holds." in shown
 
 
 def test_the_receipt_states_the_commitment_and_claims_no_replay(proved: Proved) -> None:
     report = run("verify", proved.done["bundle"])[1]
     assert report["holds"]
     shown = run("-w", proved.ws, "requests", "show", proved.request)[1]
-    assert shown["steps"]["unlearn"]["parameters"]["nonce"] == "n-1"
+    assert shown["steps"]["unlearn"]["parameters"]["nonce"] == proved.nonce
     assert shown["steps"]["unlearn"]["parameters"]["commitment"] == proved.filed["commitment"]
 
 
@@ -104,6 +166,7 @@ def test_a_wrong_nonce_model_or_file_is_named(proved: Proved, tmp_path: Path) ->
 def test_what_the_receipt_does_not_bind_is_named_before_anything_else_is_used(proved: Proved, tmp_path: Path) -> None:
     given = submission_from_bytes(Path(proved.done["proof"]).read_bytes())
     made = given.commitment
+    fewer = {**made.deletion, "deleted": made.deletion["deleted"][1:], "places": made.deletion["places"][1:]}
     changes = {
         "data root before": replace(given, commitment=replace(made, old_root="0" * 64)),
         "data root after": replace(given, commitment=replace(made, root="0" * 64)),
@@ -111,6 +174,8 @@ def test_what_the_receipt_does_not_bind_is_named_before_anything_else_is_used(pr
         "nonce": replace(given, nonce="another"),
         "method": replace(given, commitment=replace(made, method={"kind": "FineTune", "epochs": 1.0})),
         "commitment": replace(given, commitment=replace(made, every=made.every + 1)),
+        "deletion proof": replace(given, commitment=replace(made, deletion=fewer)),
+        "deleted records": replace(given, commitment=replace(made, deletion=fewer)),
     }
     file = tmp_path / "changed.proof"
     for name, changed in changes.items():
@@ -123,7 +188,7 @@ def test_what_the_receipt_does_not_bind_is_named_before_anything_else_is_used(pr
 
 def test_a_claimed_platform_is_met_or_said(proved: Proved, tmp_path: Path) -> None:
     """As many threads as the provider says: bytes. Another number: a tolerance, and the verdict says why."""
-    found = proved.verify("--nonce", "n-1")[1]["replay"]
+    found = proved.verify("--nonce", proved.nonce)[1]["replay"]
     assert found["tolerance"]["value"] == 0
     assert any("--model" in note for note in found["degraded"])
     assert any("No commitment was kept" in note for note in found["degraded"])
@@ -136,7 +201,7 @@ def test_a_claimed_platform_is_met_or_said(proved: Proved, tmp_path: Path) -> No
 def test_one_commitment_takes_one_nonce(proved: Proved) -> None:
     status, report = run("-w", proved.ws, "challenge", proved.request, "--nonce", "n-2")
     assert (status, report["error"]["code"]) == (20, "nonce-used")
-    again = run("-w", proved.ws, "challenge", proved.request, "--nonce", "n-1")[1]
+    again = run("-w", proved.ws, "challenge", proved.request, "--nonce", proved.nonce)[1]
     assert again["model"] == proved.done["model"]
 
 
@@ -147,7 +212,7 @@ def test_replay_and_records_belong_together(proved: Proved) -> None:
 def test_the_next_deletion_makes_the_commitment_stale_and_erases_the_proof(tmp_path: Path) -> None:
     own = Proved(tmp_path, "--method", "fine-tune")
     assert any("model as it stood before" in note for note in own.done["degraded"])
-    status, report = own.verify("--nonce", "n-1")
+    status, report = own.verify("--nonce", own.nonce)
     assert status == 0, report
     waiting = run("-w", own.ws, "forget", "--owner", "owner-010", "--provable")[1]
     assert run("-w", own.ws, "challenge", waiting["request"], "--nonce", " ")[1]["error"]["code"] == "nonce-missing"

@@ -22,7 +22,6 @@ from expunge.unlearning import (
 )
 from expunge.verification import (
     Commitment,
-    Nonces,
     Proof,
     SpotCheck,
     Submission,
@@ -35,7 +34,7 @@ from expunge.verification import (
     proof_to_bytes,
     prove,
 )
-from expunge.verification.committed import displacement_bound
+from expunge.verification.segments import displacement_bound
 
 
 def failed(verdict: Verdict) -> list[str]:
@@ -167,14 +166,6 @@ def test_forged_bytes_never_raise(the_scene: Scene) -> None:
         assert not SpotCheck().verify(odd, retained, "n1").holds
 
 
-def test_one_commitment_takes_one_nonce() -> None:
-    book = Nonces()
-    assert book.draw("c1", "a") == "a"
-    assert book.draw("c1", "b") == "a"
-    assert book.draw("c2", "b") == "b"
-    assert len(book.asked) == 3
-
-
 def test_the_draw_depends_on_root_nonce_and_share() -> None:
     root = "ab" * 32
     known = {drawn(root, "n", b"s"), drawn(root, "ns"), drawn(root, "n"), drawn("cd" * 32, "n"), drawn(root, "m")}
@@ -188,6 +179,7 @@ def test_a_commitment_survives_json_and_binds_every_field(the_scene: Scene) -> N
     assert Commitment.from_json(commitment.to_json()).digest == commitment.digest
     assert commitment.joins
     others = {"every": 99, "root": "00" * 32, "touched": (1,), "share": "00" * 32, "start": "aa" * 32, "classes": 11}
+    others |= {"preparation": "00" * 32}
     for name, value in others.items():
         assert replace(commitment, **{name: value}).digest != commitment.digest  # type: ignore[arg-type]
     with pytest.raises(ProgrammerError):
@@ -223,7 +215,7 @@ def test_the_draw_of_segments_meets_the_formula(the_scene: Scene) -> None:
     proof = the_scene.prove("n1").submission.proof
     everything = proof.segments
     faked = set(everything[5:60:5])
-    plain = SpotCheck(largest=0, early=0)
+    plain = SpotCheck(largest=0, ends=0, early=0, least=0)
     found = 0
     for number in range(1000):
         where, count = replace(plain, seed=number).choose(proof, proof.recipe, 10)
@@ -241,7 +233,9 @@ def test_a_jump_is_always_replayed(the_scene: Scene) -> None:
     jumped = replace(
         track, snapshots=(*track.snapshots[:70], replace(track.snapshots[70], state=far), *track.snapshots[71:])
     )
-    where, _ = SpotCheck(largest=2, early=0, seed=3).choose(replace(proof, tracks=(jumped,)), proof.recipe, 4)
+    where, _ = SpotCheck(largest=2, ends=0, early=0, least=0, seed=3).choose(
+        replace(proof, tracks=(jumped,)), proof.recipe, 4
+    )
     assert (0, 69) in where or (0, 70) in where
 
 

@@ -2,13 +2,29 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from expunge.adversaries.providers import Case
 from expunge.networks import MLP
 from expunge.records import DataTree, Records, commitments
 from expunge.training import SGD, Recipe, Trained, courses, train
 from expunge.unlearning import Deletion, Method, Retrain, prepare
-from expunge.verification import Commitment, Proof, Proven, Retained, commit, prove, prove_courses
+from expunge.verification import (
+    Commitment,
+    Proof,
+    Proven,
+    Retained,
+    SpotCheck,
+    Submission,
+    Verdict,
+    commit,
+    prove,
+    prove_courses,
+    retained_from_bytes,
+    retained_to_bytes,
+    submission_from_bytes,
+    submission_to_bytes,
+)
 from expunge.verification.schedule import drawn, schedule_seed
 
 RECIPE = Recipe(network=MLP((16,)), optimiser=SGD(lr=0.1), epochs=7, batch_size=16)
@@ -62,3 +78,16 @@ def scene(records: Records, owners: Sequence[str], recipe: Recipe = RECIPE) -> S
     if recipe.sharding is None:
         original, _, _ = prove_courses(recipe, records.train, courses(recipe, records.train), every=1, batches=True)
     return Scene(records, trained, original, forget, salts)
+
+
+def through_files(
+    given: Submission, retained: Retained, nonce: str, how: SpotCheck | None = None, **more: Any
+) -> Verdict:
+    """What the verifier says who got both as files."""
+    read = submission_from_bytes(submission_to_bytes(given))
+    kept = retained_from_bytes(retained_to_bytes(retained))
+    return (how or SpotCheck(seed=1)).verify(read, kept, nonce, transcript=given.transcript, **more)
+
+
+def failed(verdict: Verdict) -> str:
+    return next((check.name for check in verdict.checks if check.holds is not True), "")

@@ -24,9 +24,10 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
 
 def _words(result: Result) -> str:
     model = result["model"] or "none yet: run `expunge train`"
-    head = f"{result['records']} records of {result['owners']} owners from {result['data']}.\nModel {model}"
+    head = f"{result['records']} records of {result['owners']} owners from {result['data']}."
+    facts = [head, f"Data root {result['data_root']}", f"Model {model}"]
     lines = [request_line(request) for request in result["requests"]]
-    return "\n".join([head, *(lines or ["No requests."])])
+    return "\n".join([*facts, *(lines or ["No requests."])])
 
 
 def request_line(request: Result) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +32,10 @@ def verify(
     proof: Annotated[Path | None, typer.Option(help="Replay: the proof; by default ../proofs/REQUEST.proof.")] = None,
     nonce: Annotated[str | None, typer.Option(help="Replay: the nonce that you drew.")] = None,
     commitment: Annotated[Path | None, typer.Option(help="Replay: the commitment that you drew it for.")] = None,
+    book: Annotated[Path | None, typer.Option(help="Replay: your book of nonces (`expunge nonce`).")] = None,
+    old_root: Annotated[
+        str | None, typer.Option(help="Replay: root of the data that you kept from before the request.")
+    ] = None,
     work: Annotated[float, typer.Option(help="Replay: share of retraining to spend.", min=0.0, max=1.0)] = 0.1,
     threads: Annotated[
         int | None, typer.Option(help="Replay: arithmetic threads; by default the provider's.", min=1)
@@ -48,7 +53,7 @@ def verify(
 
     Example: expunge verify ws/receipts/REQUEST.bundle.json --model ws/model.safetensors
 
-    Example: expunge verify REQUEST.bundle.json --records retained.bin --replay --nonce 5f0c2a
+    Example: expunge verify REQUEST.bundle.json --records retained.bin --replay --book nonces.jsonl
     """
     import expunge_verify
 
@@ -63,10 +68,20 @@ def verify(
         return expunge_verify.main(words + (["--json"] if as_json else []))
     from expunge.journey.replaying import Asked
 
-    asked = Asked(
-        bundle, records, proof, model, nonce, commitment, work, threads, tuple(owner or ()), tuple(network or ())
-    )
+    _check(book, nonce, work, old_root)
+    people, factories = tuple(owner or ()), tuple(network or ())
+    asked = Asked(bundle, records, proof, model, nonce, commitment, book, old_root, work, threads, people, factories)
     return _replayed(words, asked, as_json)
+
+
+def _check(book: Path | None, nonce: str | None, work: float, old_root: str | None) -> None:
+    """Refuse what would end as an accusation of the provider; raises `OperatorError("bad-arguments")`."""
+    if book is not None and nonce is not None:
+        raise OperatorError("bad-arguments", "--book knows the nonce: leave --nonce out")
+    if not 0 <= work <= 1:
+        raise OperatorError("bad-arguments", "--work is a share of retraining, from 0 to 1")
+    if old_root is not None and not re.fullmatch("[0-9a-f]{64}", old_root):
+        raise OperatorError("bad-arguments", "--old-root is 64 digits of hex, as `expunge status` prints it")
 
 
 def _replayed(words: list[str], asked: "Asked", as_json: bool) -> int:
@@ -93,6 +108,7 @@ def _lines(result: Result) -> str:
     share, most = found["would_find"]["0.1"], found["work_share"]
     recipe = found["recipe"]
     tail = [
+        f"Claim {found['claim'] or 'not looked at'}. Proven: {found['proves']}.",
         f"Method {json.dumps(found['method'])}.",
         f"Recipe: {recipe['epochs']} epochs of {json.dumps(recipe['optimiser'])}.",
         f"Replayed {found['replayed']} of {found['segments']} segments, {most:.1%} of retraining's gradients.",

@@ -7,17 +7,24 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from expunge.errors import AttackSuspected, OperatorError
+from expunge.errors import AttackSuspected, ExpungeError, OperatorError
+from expunge.journey.nonces import read_book
 from expunge.ledger import bundle, strict_json
+from expunge.plain import decode
 from expunge.training import HeadSolver, Recipe, courses, fingerprint
+from expunge.unlearning import ClaimKind, Method
 from expunge.verification import (
     BYTES,
+    METHODS,
+    Commitment,
+    NonceBook,
     Retained,
     SpotCheck,
     Submission,
     Tolerance,
     Verdict,
     calibrate,
+    deleted_leaves,
     prove_courses,
     retained_from_bytes,
     submission_from_bytes,
@@ -39,7 +46,9 @@ class Asked:
     - `bundle`, `records`: the receipt, and the retained records with their salts.
     - `proof`: by default `../proofs/<request>.proof`, or `<request>.proof` beside the bundle.
     - `model`: the file in use, by default the one in the proof.
-    - `nonce`, `commitment`: the verifier's own nonce, and the commitment file that it was drawn for.
+    - `nonce`, `commitment`: the verifier's own nonce, and the commitment file that it was drawn for; or `book`: the
+      verifier's book of nonces, which knows both.
+    - `old_root`: root of the data, in hex, that the verifier kept from before the request.
     - `work`: share of retraining that replay may take.
     - `threads`: of the replay; `None` for as many as the provider says it used, so that bytes can be compared.
     - `owners`: people who left, where the verifier may know them.
@@ -52,6 +61,8 @@ class Asked:
     model: Path | None = None
     nonce: str | None = None
     commitment: Path | None = None
+    book: Path | None = None
+    old_root: str | None = None
     work: float = 0.1
     threads: int | None = None
     owners: Sequence[str] = ()
@@ -66,22 +77,29 @@ def replayed(asked: Asked) -> dict[str, Any]:
     """
     receipt = _receipt(_read(asked.bundle))
     given = submission_from_bytes(_read(_proof_file(asked, receipt)), asked.factories)
-    differ = _differences(given, receipt, asked)
+    book = None if asked.book is None else read_book(asked.book)
+    differ = _differences(given, receipt, asked, book)
     if differ:  # nothing else that it says is looked at
         return _plain(Verdict((), 0, (), 0, 0.0, BYTES), given, differ, [])
     retained = retained_from_bytes(_read(asked.records))
-    deployed = given.model if asked.model is None else _read(asked.model)
     threads = _threads(given) if asked.threads is None else asked.threads
-    check = SpotCheck(share=asked.work, threads=threads, tolerance=_tolerance(given, retained, threads))
-    verdict = check.verify(
+    verdict = SpotCheck(share=asked.work, threads=threads).verify(
         given,
         retained,
-        given.nonce if asked.nonce is None else asked.nonce,
+        _nonce(given, asked, book),
         transcript=receipt["verification"]["schedule_commitment"],
-        deployed=deployed,
+        deployed=given.model if asked.model is None else _read(asked.model),
         owners=asked.owners,
+        calibrated=lambda: _tolerance(given, retained, threads),
     )
-    return _plain(verdict, given, differ, _degraded(asked))
+    return _plain(verdict, given, differ, _degraded(given, asked, book))
+
+
+def _nonce(given: Submission, asked: Asked, book: NonceBook | None) -> str:
+    """The verifier's own, where it is known."""
+    if book is not None:
+        return book.nonce_of(given.commitment.digest) or ""
+    return given.nonce if asked.nonce is None else asked.nonce
 
 
 def _receipt(data: bytes) -> dict[str, Any]:
@@ -106,22 +124,39 @@ def _proof_file(asked: Asked, receipt: dict[str, Any]) -> Path:
     return beside if beside.exists() else asked.bundle.parent.parent / "proofs" / name
 
 
-def _differences(given: Submission, receipt: dict[str, Any], asked: Asked) -> list[str]:
-    """Where the receipt, the commitment at hand and the submission say different things."""
+def _differences(given: Submission, receipt: dict[str, Any], asked: Asked, book: NonceBook | None) -> list[str]:
+    """Where the receipt, what the verifier kept, and the submission say different things."""
     made, parameters = given.commitment, receipt["method"]["parameters"]
     pairs = {
         "data root before": (made.old_root, receipt["data"]["old_root"]),
         "data root after": (made.root, receipt["data"]["retained_root"]),
+        "deletion proof": (dict(made.deletion), receipt["data"]["deletion_proof"]),
+        "deleted records": (sorted(deleted_leaves(made)), sorted(receipt["forgotten"]["commitments"])),
         "model": (hashlib.sha256(given.model).hexdigest(), receipt["model"]["new"]),
         "model before": (made.start or receipt["model"]["old"], receipt["model"]["old"]),
         "nonce": (given.nonce, parameters.get("nonce")),
         "commitment": (made.digest, parameters.get("commitment")),
         "method": (dict(made.method), parameters.get("method")),
+        "claim": (receipt["claim"]["kind"] in _allowed(made), True),
     }
     if asked.commitment is not None:
         kept = _read(asked.commitment)
         pairs["commitment kept"] = (hashlib.sha256(kept).hexdigest(), made.digest)
+    if asked.old_root is not None:
+        pairs["data root kept"] = (made.old_root, asked.old_root)
+    if book is not None:
+        pairs["book of nonces"] = (book.nonce_of(made.digest) is not None, True)
     return [name for name, (ours, theirs) in pairs.items() if ours != theirs]
+
+
+def _allowed(made: Commitment) -> tuple[ClaimKind, ...]:
+    """What a receipt may claim: what the method does, or less."""
+    try:
+        method: Method = decode(made.method, METHODS)
+    except ExpungeError:
+        return ()
+    strongest_first = (ClaimKind.EXACT, ClaimKind.CERTIFIED, ClaimKind.EMPIRICAL)
+    return strongest_first[strongest_first.index(method.describe().kind) :]
 
 
 def _threads(given: Submission) -> int:
@@ -135,8 +170,6 @@ def _tolerance(given: Submission, retained: Retained, threads: int) -> Tolerance
     if fingerprint(threads) == dict(given.commitment.platform):
         return BYTES
     recipe, part = Recipe.from_json(given.commitment.recipe), retained.records.train
-    if not len(part) or tuple(part.shape) != given.commitment.shape or part.classes != given.commitment.classes:
-        return BYTES  # the data will be refused
     if isinstance(recipe.optimiser, HeadSolver):
         return Tolerance(1e-4, "another platform; a solved head is compared to four places")
     width = min(recipe.batch_size, len(part))
@@ -146,12 +179,24 @@ def _tolerance(given: Submission, retained: Retained, threads: int) -> Tolerance
     return calibrate(proof, part, threads=sorted({1, 2, threads}))
 
 
-def _degraded(asked: Asked) -> list[str]:
+def _degraded(given: Submission, asked: Asked, book: NonceBook | None) -> list[str]:
     notes = []
-    if asked.nonce is None:
-        notes.append("The nonce is the receipt's: that it was yours, and came after the commitment, only you know.")
-    if asked.commitment is None:
-        notes.append("No commitment was kept to compare with: that it came before the nonce shows in the log alone.")
+    if book is not None:
+        times = len(book.for_leaves(deleted_leaves(given.commitment)))
+        if times > 1:
+            notes.append(f"{times} nonces were drawn for these records: the provider may have chosen among the runs.")
+    else:
+        if asked.nonce is None:
+            notes.append("The nonce is the receipt's: that it was yours, and came after the commitment, only you know.")
+        if asked.commitment is None:
+            notes.append(
+                "No commitment was kept to compare with: that it came before the nonce shows in the log alone."
+            )
+        notes.append(
+            "No book of nonces was given: that no other was drawn for these records is not looked at (--book)."
+        )
+    if asked.old_root is None:
+        notes.append("That the data stood so before the request is the provider's word (--old-root).")
     if asked.model is None:
         notes.append("No model file was given: what is in use was not looked at (--model).")
     return notes
@@ -162,6 +207,8 @@ def _plain(verdict: Verdict, given: Submission, differ: list[str], notes: list[s
     checks = [{"name": "receipt", "holds": not differ, "message": words}, *map(asdict, verdict.checks)]
     return {
         "holds": not differ and verdict.holds,
+        "claim": None if verdict.claim is None else str(verdict.claim),
+        "proves": verdict.proves,
         "method": dict(given.commitment.method),
         "recipe": {**given.commitment.recipe, "seed": str(given.commitment.recipe["seed"])},
         "checks": checks,

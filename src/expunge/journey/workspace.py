@@ -93,6 +93,7 @@ class Workspace:
                 "test_records": len(records.test),
                 "owners": len(set(records.owners)),
                 "classes": records.classes,
+                "data_root": artifacts.read_tree(store).root.hex(),
                 "recipe": recipe.to_json(),
                 "parameters": sum(parameter.numel() for parameter in module.parameters()),
                 "networks": recipe.sharding.shards if recipe.sharding else 1,

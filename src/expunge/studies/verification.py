@@ -21,6 +21,8 @@ RETRAINING = ("retrain-nearest", "retrain-random")
 CONTROL = "control: same class"
 SMALL_FAKE = "fake-small-segment"
 SIMULATED = 2000
+FIRST_EPOCHS = 5
+ORDER = ("nearest", "dropped", "same-class", "uniform", "unrelated")
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,8 @@ class VerificationStudy:
     def claims(self, setting: Setting, rows: Sequence[Row]) -> list[StudyClaim]:
         """The marks of the study."""
         del setting
-        parts = (_backdoor(rows), _retraining(rows), _forging(rows), _committed(rows), _elsewhere(rows))
-        return [claim for part in parts for claim in part]
+        parts = (_backdoor, _retraining, _exposure, _forging, _committed, _elsewhere)
+        return [claim for part in parts for claim in part(rows)]
 
     def figures(self, setting: Setting, rows: Sequence[Row]) -> list[StudyFigure]:
         """Errors, tolerance, detection against work, exposure."""
@@ -157,8 +159,26 @@ def _forging(rows: Sequence[Row]) -> Iterator[StudyClaim]:
         ratios = [ours["error_median"] / theirs["error_median"] for ours, theirs in zip(forged, others, strict=True)]
         target = f"< {most:g}"
         yield mean_claim(f"forging.error_ratio_to_{name}", ratios, target, lambda v, most=most: v < most)  # type: ignore[misc]
+    early = [max(row["slipped_by_epoch"][:FIRST_EPOCHS]) for row in forged]
+    yield mean_claim("forging.slipped_in_first_epochs", early, "0", lambda value: value == 0)
+    ordered = [_medians(rows, row) == sorted(_medians(rows, row)) for row in forged]
+    yield share_claim("forging.controls_in_order", ordered, "1", lambda share: share == 1)
     caught = _of(rows, "literature", provider="forge")
     yield _owners("forging.backdoor_pass", caught, "<= 0.05", lambda share: share <= 0.05)
+
+
+def _medians(rows: Sequence[Row], row: Row) -> list[float]:
+    """Median errors of the substitutions, from the nearest records to another batch altogether."""
+    own = [_of(rows, "forging", seed=row["seed"], share_deleted=row["share_deleted"], proof=kind) for kind in ORDER]
+    return [found[0]["error_median"] for found in own]
+
+
+def _exposure(rows: Sequence[Row]) -> Iterator[StudyClaim]:
+    """What is deployed still knows of D_f: accuracy in points of 100, and the loss test's AUC against test records."""
+    for name in ("original", "honest", *RETRAINING, "forge"):
+        own = _of(rows, "literature", provider=name)
+        yield mean_claim(f"exposure.accuracy_forgotten.{name}", [100 * row["accuracy_forgotten"] for row in own])
+        yield mean_claim(f"exposure.auc.{name}", [row["membership_auc"] for row in own])
 
 
 def _committed(rows: Sequence[Row]) -> Iterator[StudyClaim]:

@@ -167,6 +167,7 @@ def attacks(scale: str) -> dict[str, DishonestProvider]:
         KeepOriginal(),
         Grind(schedules=1000),
         FakeSegments(),
+        FakeSegments(how="train", where="last"),
         SwapAfterAudit(),
         ReplayOldProof(),
         StartingMomentum(),
@@ -229,12 +230,12 @@ def curve(records: Records, seed: int) -> list[Row]:
         case = ground.case(f"faked-{share}")
         segments = -(-case.steps // case.every)
         count = max(1, round(share * segments))
-        given = FakeSegments(count, "train", seed).run(case).submission(case)
+        given = FakeSegments(count, "train", seed=seed).run(case).submission(case)
         found = Replayer(case.retained).all(given.proof)
         wrong = {(each.track, each.number) for each in found if not each.identical}
         for work in WORK:
             draws = max(1, int(work * segments))
-            bare = SpotCheck(largest=0, early=0)
+            bare = SpotCheck(largest=0, ends=0, early=0, least=0)
             row = {
                 "part": "curve",
                 "faked": len(wrong) / segments,

@@ -144,6 +144,21 @@ def _save_optimiser(optimiser: torch.optim.Optimizer, parameters: list[nn.Parame
     }
 
 
+def optimiser_frame(module: nn.Module, recipe: Recipe) -> State:
+    """The state that the recipe's optimiser keeps from its first step on: names, types and shapes; values mean nothing.
+
+    A solver keeps none.
+    """
+    if isinstance(recipe.optimiser, HeadSolver):
+        return {}
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    optimiser = recipe.optimiser.build(parameters)
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    optimiser.step()
+    return _save_optimiser(optimiser, parameters)
+
+
 def _load_optimiser(optimiser: torch.optim.Optimizer, parameters: list[nn.Parameter], saved: State) -> None:
     for key, value in saved.items():
         number, name = key.split("/", 1)

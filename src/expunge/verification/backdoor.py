@@ -7,6 +7,7 @@ number of hits in n queries is binomial under either hypothesis.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import ceil
 
 import numpy as np
@@ -119,7 +120,7 @@ class BackdoorTest:
                 "bad-hyperparameter", f"the test wants 0 <= q < p <= 1, queries, alpha: p {self.p:g}, q {self.q:g}"
             )
 
-    @property
+    @cached_property
     def threshold(self) -> int:
         """Most hits that still read as deleted: the least t with P(Bin(n, q) <= t) >= 1 - alpha."""
         from scipy.stats import binom

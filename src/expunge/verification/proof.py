@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from statistics import median
+from typing import Any, Final
 
 import torch
 from jaxtyping import Int
@@ -30,6 +31,11 @@ from expunge.training import (
     fingerprint,
     run_courses,
 )
+
+STATISTICS: Final = ("running_mean", "running_var", "num_batches_tracked")
+
+AROUND: Final = 8
+"""Segments on either side that say how far the inner state ordinarily moves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,21 +100,24 @@ class Proof:
 
     @cached_property
     def displacements(self) -> dict[tuple[int, int], float]:
-        """How far each segment moved the weights, in L2."""
+        """How far each segment moved the weights, in L2; running statistics move by themselves and are left out."""
         found: dict[tuple[int, int], float] = {}
         for place, track in enumerate(self.tracks):
-            moved = (distance(before.state, after.state) for before, after in pairwise(track.snapshots))
-            found |= {(place, number): length for number, length in enumerate(moved)}
+            states = [_weights(snapshot.state) for snapshot in track.snapshots]
+            found |= {(place, number): distance(*pair) for number, pair in enumerate(pairwise(states))}
         return found
 
     @cached_property
-    def optimiser_displacements(self) -> dict[tuple[int, int], float]:
-        """How far each segment moved the optimiser's state, relative to its size: a lie about momentum shows here."""
+    def inner_displacements(self) -> dict[tuple[int, int], float]:
+        """How far each segment moved optimiser state and running statistics, over what the segments around it do.
+
+        The largest over the tensors. A made-up momentum is far from the state before it, whatever its own size; a state
+        that grows or settles over the run moves as its neighbours do.
+        """
         found: dict[tuple[int, int], float] = {}
         for place, track in enumerate(self.tracks):
-            pairs = pairwise(track.snapshots[:-1])
-            moved = [0.0, *(relative(after.optimiser, before.optimiser) for before, after in pairs)]
-            found |= {(place, number): length for number, length in enumerate(moved[1:] or moved)}
+            shares = [_over_neighbours(gaps) for gaps in _inner_gaps(track).values()]
+            found |= {(place, n): max((each[n] for each in shares), default=0.0) for n in range(track.segments)}
         return found
 
     def thinned(self, every: int) -> "Proof":
@@ -189,11 +198,31 @@ def snapshot_digest(snapshot: Snapshot) -> bytes:
     content = hashlib.sha256(b"expunge snapshot 1" + snapshot.step.to_bytes(8, "big"))
     for kind, tensors in (("state", snapshot.state), ("optimiser", snapshot.optimiser)):
         for name in sorted(tensors):
-            value = tensors[name]
-            words = f"{kind}/{name}/{value.dtype}/{list(value.shape)}".encode()
+            dtype, shape, data = _as_bytes(tensors[name])
+            words = f"{kind}/{name}/{dtype}/{list(shape)}".encode()
             content.update(len(words).to_bytes(8, "big") + words)
-            content.update(value.detach().contiguous().numpy().tobytes())
+            content.update(data)
     return content.digest()
+
+
+def is_statistic(name: str) -> bool:
+    """Whether a tensor of a network's state is a running statistic of batch norm, which no optimiser moves."""
+    return name.rsplit(".", 1)[-1] in STATISTICS
+
+
+def same_bytes(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> bool:
+    """Whether two states have the same tensors: names, types, shapes and bytes, the sign of a zero among them."""
+    return left.keys() == right.keys() and all(_as_bytes(left[name]) == _as_bytes(right[name]) for name in left)
+
+
+def _as_bytes(tensor: Tensor) -> tuple[torch.dtype, torch.Size, bytes]:
+    flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+    return tensor.dtype, tensor.shape, flat.numpy().tobytes()
+
+
+def gap(left: Tensor, right: Tensor) -> float:
+    """L2 distance of two tensors, in double precision."""
+    return float((left.double() - right.double()).norm())
 
 
 def relative(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> float:
@@ -203,12 +232,41 @@ def relative(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> float:
     kinds = [{name: tensor.shape for name, tensor in side.items()} for side in (left, right)]
     if kinds[0] != kinds[1]:
         return float("inf")
-    gaps = [(left[name].double() - right[name].double()).norm() for name in left]
-    sizes = [left[name].double().norm().clamp_min(1e-12) for name in left]
-    return max((float(gap / size) for gap, size in zip(gaps, sizes, strict=True)), default=0.0)
+    sizes = {name: float(left[name].double().norm().clamp_min(1e-12)) for name in left}
+    return max((gap(left[name], right[name]) / size for name, size in sizes.items()), default=0.0)
 
 
 def distance(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> float:
     """L2 distance over all tensors of two states, in double precision."""
     squares = [(left[name].double() - right[name].double()).square().sum() for name in left]
     return float(torch.stack(squares).sum().sqrt())
+
+
+def _weights(state: State) -> State:
+    return {name: tensor for name, tensor in state.items() if not is_statistic(name)}
+
+
+def _inner_gaps(track: Track) -> dict[str, list[float]]:
+    """L2 distance of each inner tensor over each segment; it begins at zero, and is not written down at the end."""
+    inner = [_inner(snapshot.state, snapshot.optimiser) for snapshot in track.snapshots]
+    names = dict.fromkeys(name for each in inner for name in each)
+    pairs = list(pairwise(inner))
+    return {name: [_gap(before.get(name), after.get(name)) for before, after in pairs] for name in names}
+
+
+def _inner(state: State, optimiser: State) -> Mapping[str, Tensor]:
+    """Optimiser state and running statistics; the rest of the state is weights."""
+    statistics = {f"state/{name}": tensor for name, tensor in state.items() if is_statistic(name)}
+    return {**optimiser, **statistics}
+
+
+def _gap(before: Tensor | None, after: Tensor | None) -> float:
+    if after is None:
+        return 0.0
+    return gap(torch.zeros_like(after) if before is None else before, after)
+
+
+def _over_neighbours(gaps: Sequence[float]) -> list[float]:
+    around = [[*gaps[max(0, n - AROUND) : n], *gaps[n + 1 : n + 1 + AROUND]] for n in range(len(gaps))]
+    usual = [median([each for each in some if each] or [0.0]) for some in around]
+    return [each / max(ordinary, 1e-12) if each else 0.0 for each, ordinary in zip(gaps, usual, strict=True)]

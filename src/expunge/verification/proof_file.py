@@ -88,7 +88,7 @@ class _Blobs:
             where = f"stage {stage.name[:60]}, step {entry['step']}"
             data = self._next(entry, where)
             if entry["kind"] == "rows":
-                rows.append(_tensors(data, where)["rows"])
+                rows.append(_read(data, where)[0]["rows"])
             else:
                 snapshots.append(_snapshot(data, where))
         return Track(stage, int(plain["seed"]), tuple(snapshots), torch.cat(rows).long() if rows else None)
@@ -132,16 +132,16 @@ def _parts(track: Track) -> Iterator[tuple[str, int, bytes]]:
 
 
 def _snapshot(data: bytes, where: str) -> Snapshot:
-    tensors = _tensors(data, where)
-    return Snapshot(int(check(data).metadata["step"]), _under(tensors, "state/"), _under(tensors, "optimiser/"))
+    tensors, metadata = _read(data, where)
+    return Snapshot(int(metadata["step"]), _under(tensors, "state/"), _under(tensors, "optimiser/"))
 
 
-def _tensors(data: bytes, where: str) -> dict[str, Tensor]:
+def _read(data: bytes, where: str) -> tuple[dict[str, Tensor], Mapping[str, str]]:
     try:
-        check(data)
+        metadata = check(data).metadata
     except ExpungeError as error:
         raise _bad(f"no safetensors ({error.code}): {where}") from None
-    return dict(load(data))
+    return dict(load(data)), metadata
 
 
 def _under(tensors: State, prefix: str) -> State:

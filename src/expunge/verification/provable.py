@@ -1,6 +1,7 @@
 """Provable unlearning, the provider's side: commit, take a nonce, run what it draws, hand the proof over."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -125,6 +126,11 @@ def grounds(method: Method, deletion: Deletion) -> Records:
     return deletion.retained if isinstance(method, Tuning) else deletion.refitted
 
 
+def preparation_digest(records: Records) -> str:
+    """SHA-256, in hex, of how columns become features: the leaves hold the columns, and another scale another run."""
+    return hashlib.sha256(json.dumps(records.preparation, sort_keys=True).encode()).hexdigest()
+
+
 def commit(
     method: Method, deletion: Deletion, tree: DataTree, *, every: int | None = None, share: bytes = b""
 ) -> Commitment:
@@ -160,6 +166,7 @@ def commit(
         platform=fingerprint(deletion.threads),
         shape=tuple(ground.shape),
         classes=ground.classes,
+        preparation=preparation_digest(ground),
     )
 
 

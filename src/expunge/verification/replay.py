@@ -8,16 +8,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from expunge.errors import ProgrammerError
-from expunge.networks import State, initialise, state_of
+from expunge.networks import initialise, state_of
 from expunge.records import Records
 from expunge.training import Batches, Recipe, Snapshot, deterministic
 from expunge.training.engine import run_stage
-from expunge.verification.proof import Proof, Track, distance, relative
+from expunge.verification.proof import Proof, Track, distance, relative, same_bytes
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class Replayer:
         rows = batches if batches is not None else claimed.batches
         found = self.run(proof.recipe, claimed, first, after.step, rows)
         last = number + 1 == claimed.segments
-        same = _same(found.state, after.state) and (last or _same(found.optimiser, after.optimiser))
+        same = same_bytes(found.state, after.state) and (last or same_bytes(found.optimiser, after.optimiser))
         off = 0.0 if last else relative(found.optimiser, after.optimiser)
         if not last and found.optimiser.keys() != after.optimiser.keys():
             off = float("inf")
@@ -151,7 +150,3 @@ def calibrate(proof: Proof, records: Records, *, threads: Sequence[int] = (1, 2)
         f"{words} threads, batches forwards and backwards",
         MARGIN * max(max(off), 1e-6),
     )
-
-
-def _same(left: State, right: State) -> bool:
-    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)

@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from expunge.errors import OperatorError, ProgrammerError
@@ -34,6 +34,7 @@ class Commitment:
     - `start`: SHA-256, in hex, of the model file before the deletion, where the method starts from it; else empty.
     - `touched`: constituents that the method works on.
     - `shape`, `classes`: of the retained records as the method sees them, which the network is built for.
+    - `preparation`: SHA-256, in hex, of the column preparation that they are seen through.
     - `share`: SHA-256, in hex, of the provider's share of the draw.
     - `platform`: fingerprint of the machine that will train.
     """
@@ -51,9 +52,10 @@ class Commitment:
     platform: Mapping[str, Any]
     shape: tuple[int, ...]
     classes: int
+    preparation: str
 
     def __post_init__(self) -> None:
-        texts = (self.old_root, self.root, self.share, self.start or "0" * 64)
+        texts = (self.old_root, self.root, self.share, self.preparation, self.start or "0" * 64)
         numbers = (self.size, self.every, self.classes + 1, *self.shape, *(each + 1 for each in self.touched))
         if not (
             all(isinstance(text, str) and _HEX.fullmatch(text) for text in texts)
@@ -121,19 +123,6 @@ def schedule_seed(draw: bytes) -> int:
 def noise_seed(draw: bytes) -> int:
     """Seed of a method that adds noise: 63 bits, apart from the schedule's."""
     return int.from_bytes(draw[8:16], "big") >> 1
-
-
-@dataclass
-class Nonces:
-    """The verifier's book: one commitment, one nonce. Whoever asks again gets the same, and the book shows it."""
-
-    asked: list[tuple[str, str]] = field(default_factory=list)
-
-    def draw(self, commitment: str, nonce: str) -> str:
-        """The nonce of a commitment (its digest): `nonce` if it has none yet."""
-        known = dict(reversed(self.asked)).get(commitment, nonce)
-        self.asked.append((commitment, known))
-        return known
 
 
 @dataclass(frozen=True, eq=False)

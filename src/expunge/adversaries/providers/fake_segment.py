@@ -19,16 +19,19 @@ class FakeSegments:
 
     - `how`: `"jump"` puts the original weights at the end of a segment; `"train"` makes real steps of ordinary size
       there, on batches that hold forgotten records.
+    - `where`: `"last"` fakes the last ones: what they end in is deployed, and no honest step washes it out.
     - `seed`: of where.
     """
 
     count: int = 1
     how: Literal["jump", "train"] = "jump"
+    where: Literal["anywhere", "last"] = "anywhere"
     seed: int = 0
 
     def describe(self) -> Description:
         """The attack in words."""
         name = "fake-segment" if self.how == "jump" else "fake-small-segment"
+        name = "fake-last-segment" if self.where == "last" else name
         return Description(name, f"Follow the schedule but for {self.count} segment(s).", "spec of Expunge")
 
     def run(self, case: Case) -> Handed:
@@ -52,6 +55,8 @@ class FakeSegments:
     def places(self, case: Case) -> frozenset[int]:
         """Which segments are faked; a jump is not made in the last segment, where the model would be the original."""
         segments = -(-case.steps // case.every)
+        if self.where == "last":
+            return frozenset(range(max(0, segments - self.count), segments))
         generator = numpy_generator(self.seed, "adversaries/fake-segments")
         among = segments - 1 if self.how == "jump" and segments > 1 else segments
         return frozenset(generator.choice(among, min(self.count, among), replace=False).tolist())
