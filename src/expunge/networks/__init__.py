@@ -2,6 +2,7 @@
 
 from expunge.networks.cnn import CNN
 from expunge.networks.frozen import OrientedFilters, RandomFeatures
+from expunge.networks.lstm import LSTM
 from expunge.networks.mlp import MLP
 from expunge.networks.network import Imported, InPython, Network, initialise, needs_two_records
 from expunge.networks.parameters import Layout, State, layout, state_of
@@ -9,6 +10,7 @@ from expunge.networks.resnet import ResNet
 
 __all__ = [
     "CNN",
+    "LSTM",
     "MLP",
     "Imported",
     "InPython",
