@@ -47,7 +47,7 @@ def parts(owners: tuple[str, ...], truth: Readings) -> Iterator[tuple[str, Bool[
     """Everybody, each group, and each region that holds a point, with its rows."""
     groups = np.array([group(owner) for owner in owners])
     yield "all", np.ones(len(groups), bool)
-    for name in sorted(set(groups)):
+    for name in sorted(set(map(group, owners))):
         yield name, groups == name
     for name, low, high in REGIONS:
         rows = (truth >= low) & (truth < high)
