@@ -145,6 +145,7 @@ CATALOGUE: Final[dict[str, tuple[type[ExpungeError], str]]] = {
     "no-onnx": (OperatorError, "Install the extra: pip install expunge[onnx]. VNN-LIB files need nothing."),
     "no-parameters": (ProgrammerError, "The factory must return an nn.Module that has parameters."),
     "no-ray": (OperatorError, "Install the extra: pip install expunge[ray]; or use local processes."),
+    "no-simglucose": (OperatorError, "Install the extra: pip install expunge[glucose]; or use our own simulator."),
     "no-such-file": (OperatorError, "Check the path."),
     "no-such-leaf": (ProgrammerError, "Leaves are counted from 0; proofs lead from 0 < old <= new."),
     "nonce-missing": (OperatorError, "Hand the commitment to the verifier; `expunge challenge` takes their nonce."),

@@ -1,6 +1,7 @@
 """The study's parts that need no glucose: sound proofs, planted faults, and claims that say why they have no value."""
 
-from expunge.assurance.glucose import clarke, on_board
+from expunge.assurance.error_grids import clarke
+from expunge.assurance.glucose import on_board
 from expunge.records import Records
 from expunge.studies.assurance import AssuranceStudy, planted, soundness
 from expunge.studies.frame import Setting

@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from typing import Final
 
+from expunge.assurance.closed_loop import ClosedLoop
 from expunge.assurance.evidence import Check
-from expunge.assurance.glucose import Alarms, ErrorGrid, Predicts
+from expunge.assurance.forecasting import Alarms, ErrorGrid, Predicts
 from expunge.assurance.learning_curve import Enough
 from expunge.assurance.performance import Accuracy
 from expunge.assurance.proofs import Holds
+from expunge.assurance.sensing import SensorError
 from expunge.assurance.series import Gaps, Outliers
+from expunge.assurance.specified import Specification
 from expunge.assurance.sufficiency import Balanced, Complete, Coverage, Independent, Plausible
 
 HELD_OUT: Final = ("test rows",)
@@ -17,6 +20,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "accuracy": Accuracy(),
     "alarms": Alarms(),
     "balanced": Balanced(),
+    "closed-loop": ClosedLoop(),
     "complete": Complete(),
     "coverage": Coverage(),
     "enough": Enough(),
@@ -31,5 +35,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "plausible": Plausible(),
     "predicts": Predicts(),
     "property": Holds(),
+    "sensor": SensorError(),
+    "specification": Specification(),
 }
 """Checks that a workspace's case may name."""

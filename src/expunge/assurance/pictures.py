@@ -17,3 +17,11 @@ def curve(title: str, x: str, y: str, series: Sequence[Mapping[str, Any]]) -> di
 def shown(*pictures: Mapping[str, Any]) -> dict[str, Any]:
     """Details of a finding that holds these pictures."""
     return {"pictures": [dict(each) for each in pictures]}
+
+
+def grid(
+    title: str, x: str, y: str, points: Sequence[Sequence[float]], borders: Mapping[str, Sequence[Sequence[float]]]
+) -> dict[str, Any]:
+    """Points over the borders of zones: `points` are x and y, each border as well."""
+    lines = [{"label": name, "x": list(ends[0]), "y": list(ends[1])} for name, ends in borders.items() if ends[0]]
+    return {"form": "grid", "title": title, "x": x, "y": y, "points": [list(each) for each in points], "borders": lines}

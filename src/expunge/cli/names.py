@@ -92,13 +92,14 @@ def guaranteed(name: str, epsilon: float | None, delta: float | None) -> "Method
 
 
 def network(name: str) -> "Network":
-    """`mlp`, `cnn`, `resnet`, fixed features (`random-features`, `oriented-filters`), or a factory as `module:name`."""
-    from expunge.networks import CNN, MLP, Imported, OrientedFilters, RandomFeatures, ResNet
+    """`mlp`, `cnn`, `resnet`, `trends`, `random-features`, `oriented-filters`, or a factory as `module:name`."""
+    from expunge.networks import CNN, MLP, Imported, OrientedFilters, RandomFeatures, ResNet, Trends
 
     known: dict[str, Callable[[], Network]] = {
         "mlp": MLP,
         "cnn": CNN,
         "resnet": ResNet,
+        "trends": Trends,
         "random-features": RandomFeatures,
         "oriented-filters": OrientedFilters,
     }

@@ -2,13 +2,16 @@
 
 from expunge.networks.cnn import CNN
 from expunge.networks.frozen import OrientedFilters, RandomFeatures
+from expunge.networks.lstm import LSTM
 from expunge.networks.mlp import MLP
 from expunge.networks.network import Imported, InPython, Network, initialise, needs_two_records
 from expunge.networks.parameters import Layout, State, layout, state_of
 from expunge.networks.resnet import ResNet
+from expunge.networks.trends import Trends
 
 __all__ = [
     "CNN",
+    "LSTM",
     "MLP",
     "Imported",
     "InPython",
@@ -18,6 +21,7 @@ __all__ = [
     "RandomFeatures",
     "ResNet",
     "State",
+    "Trends",
     "initialise",
     "layout",
     "needs_two_records",

@@ -66,12 +66,22 @@ def roc(title: str, curves: Sequence[Series], *, log: bool = False) -> Drawing:
     return Drawing(title, drawn.svg, tabled.roc(curves))
 
 
-def scatter(title: str, clouds: Sequence[Series], x: Axis, y: Axis, *, diagonal: bool = False) -> Drawing:
-    """Points, each cloud with its own marker; `diagonal` draws the line of equality."""
+def scatter(
+    title: str,
+    clouds: Sequence[Series],
+    x: Axis,
+    y: Axis,
+    *,
+    diagonal: bool = False,
+    borders: Sequence[Series] = (),
+) -> Drawing:
+    """Points, each cloud with its own marker; `diagonal` draws the line of equality, `borders` lines between zones."""
     needed(clouds, "scatter")
     with canvas(title, 270) as drawn:
         if diagonal:
             drawn.axes.axline((0, 0), slope=1, color=LIGHT["muted"], linewidth=0.8)
+        for each in borders:
+            marks.border(drawn.axes, each)
         handles = [marks.cloud(drawn.axes, each, tone) for each, tone in marks.toned(clouds)]
         marks.style(drawn.axes, x, "x")
         marks.style(drawn.axes, y, "y")

@@ -147,6 +147,12 @@ def roc(axes: "Axes", series: Series, tone: Tone, low: float) -> Any:
     return handle
 
 
+def border(axes: "Axes", line: Series) -> None:
+    """A line between zones, with its name where it ends."""
+    axes.plot(line.x, line.y, color=MUTED, linewidth=0.8)
+    axes.annotate(line.label, (line.x[-1], line.y[-1]), color=MUTED, fontsize=7, ha="right", va="bottom")
+
+
 def cloud(axes: "Axes", series: Series, tone: Tone) -> Any:
     """Points, with whiskers where they have intervals."""
     if series.low:

@@ -1,12 +1,15 @@
-"""Draws the pictures that findings carry (`assurance.pictures`)."""
+"""Draws the pictures that findings carry (`assurance.pictures`), and the page on whether raw data are sufficient."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from expunge import __version__
+from expunge.assurance.evidence import Finding, Verdict
 from expunge.errors import ExpungeError
 from expunge.reports.drawing import Drawing
-from expunge.reports.figures import bars, lines
+from expunge.reports.figures import bars, lines, scatter
 from expunge.reports.forms import Axis, Bar, Group, Series
+from expunge.reports.html import page
 from expunge.reports.numbers import Measured
 
 
@@ -21,15 +24,30 @@ def drawings(details: Mapping[str, Any]) -> list[Drawing]:
     return found
 
 
+def sufficiency_page(name: str, findings: Mapping[str, Finding]) -> str:
+    """One self-contained page: each question with its verdict, formula, threshold and pictures."""
+    shown = [(question, finding, drawings(finding.details)) for question, finding in findings.items()]
+    failed = [question for question, finding in findings.items() if finding.verdict is not Verdict.HOLDS]
+    return page("sufficiency.html", name=name, version=__version__, shown=shown, failed=failed)
+
+
 def _drawn(picture: Mapping[str, Any]) -> Drawing:
     if picture["form"] == "bars":
         groups = [Group(name, (Bar("measured", Measured(value)),)) for name, value in picture["values"].items()]
         return bars(picture["title"], groups, Axis(_marked(picture)), mark=picture["mark"])
+    if picture["form"] == "grid":
+        return _grid(picture)
     series = [
         Series(each["label"], each["x"], each["y"], each.get("low", ()), each.get("high", ()))
         for each in picture["series"]
     ]
     return lines(picture["title"], series, Axis(picture["x"]), Axis(picture["y"]))
+
+
+def _grid(picture: Mapping[str, Any]) -> Drawing:
+    borders = [Series(each["label"], each["x"], each["y"]) for each in picture["borders"]]
+    points = [Series("points", *picture["points"])]
+    return scatter(picture["title"], points, Axis(picture["x"]), Axis(picture["y"]), borders=borders)
 
 
 def _marked(picture: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ from expunge.assurance.verification import (
     verify,
 )
 from expunge.ledger.signatures import SigningKey
-from expunge.networks import MLP
+from expunge.networks import Trends
 from expunge.randomness import derive, torch_generator
 from expunge.records import Records
 from expunge.records.preparation import feature_names
@@ -40,6 +40,8 @@ from expunge.reports.figures import bars
 from expunge.reports.forms import Axis, Bar, Group
 from expunge.reports.numbers import Measured
 from expunge.reports.study import StudyFigure
+from expunge.studies.assurance_glucose import Learners, glucose_rows
+from expunge.studies.assurance_glucose_claims import glucose_claims, glucose_figures
 from expunge.studies.claims import StudyClaim, share_claim
 from expunge.studies.frame import Row, Setting
 from expunge.training import SGD, Model, Recipe, SquaredError, train
@@ -68,14 +70,16 @@ class AssuranceStudy:
 
     name: str = "assurance"
     recipe: Recipe = Recipe(
-        network=MLP((16, 16)), optimiser=SGD(lr=0.02), loss=SquaredError(), epochs=20, batch_size=64
+        network=Trends((16, 16)), optimiser=SGD(lr=0.02), loss=SquaredError(), epochs=20, batch_size=64
     )
+    learners: Learners = Learners()
     boxes: int = 10_000
     nodes: int = 300
 
     def cells(self, setting: Setting) -> Sequence[str]:
-        """Soundness and faults once a seed; the case once."""
+        """Soundness and faults once a seed; glucose once at small scale, once a seed at full; the case once."""
         parts = [f"{part}.seed-{seed}" for seed in setting.seeds for part in ("sound", "planted")]
+        parts += [f"glucose.seed-{seed}" for seed in (setting.seeds[:1] if setting.scale == "small" else setting.seeds)]
         return [*parts, "case"] if is_glucose(setting.records) else parts
 
     def run(self, setting: Setting, cell: str) -> list[Row]:
@@ -83,6 +87,8 @@ class AssuranceStudy:
         if cell == "case":
             return around_a_deletion(setting.records, self.recipe, Holds(self.boxes, self.nodes))
         part, seed = cell.split(".seed-")
+        if part == "glucose":
+            return glucose_rows(setting, int(seed), self.learners)
         if part == "planted":
             return planted(int(seed))
         return [soundness(int(seed), n, SAMPLES[setting.scale]) for n in range(NETWORKS[setting.scale])]
@@ -101,23 +107,28 @@ class AssuranceStudy:
             StudyClaim("verify.unknown", count["unknown"]),
             StudyClaim("verify.speed_vs_marabou", None, None, ">= 10", None, marabou),
             *_case_claims([row for row in rows if row["part"] == "case"]),
+            *glucose_claims(rows),
         ]
 
     def figures(self, setting: Setting, rows: Sequence[Row]) -> list[StudyFigure]:
-        """Errors of the predictors, by group."""
+        """Errors of the predictors, by group; and what the glucose cells drew."""
         del setting
-        found = next((row for row in rows if row["part"] == "case"), None)
-        if found is None:
-            return []
-        names = [key.removesuffix(" rmse") for key in found["predictor"] if key.endswith(" rmse")]
-        kinds = ("rmse", "persistence", "linear")
-        labels = {"rmse": "network", "persistence": "persistence", "linear": "linear autoregression"}
-        groups = [
-            Group(name, tuple(Bar(labels[kind], Measured(found["predictor"][f"{name} {kind}"])) for kind in kinds))
-            for name in names
-        ]
-        drawing = bars("Error 30 minutes ahead on held-out patients", groups, Axis("RMSE, mg/dL"))
-        return [StudyFigure(drawing, "Shorter is better; a predictor that loses to persistence is of no use.")]
+        return [*_case_figures(rows), *glucose_figures(rows)]
+
+
+def _case_figures(rows: Sequence[Row]) -> list[StudyFigure]:
+    found = next((row for row in rows if row["part"] == "case"), None)
+    if found is None:
+        return []
+    names = [key.removesuffix(" rmse") for key in found["predictor"] if key.endswith(" rmse")]
+    kinds = ("rmse", "persistence", "linear")
+    labels = {"rmse": "network", "persistence": "persistence", "linear": "linear autoregression"}
+    groups = [
+        Group(name, tuple(Bar(labels[kind], Measured(found["predictor"][f"{name} {kind}"])) for kind in kinds))
+        for name in names
+    ]
+    drawing = bars("Error 30 minutes ahead on held-out patients", groups, Axis("RMSE, mg/dL"))
+    return [StudyFigure(drawing, "Shorter is better; a predictor that loses to persistence is of no use.")]
 
 
 def is_glucose(records: Records) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from expunge.errors import ProgrammerError
 from expunge.ledger import strict_json
-from expunge.networks import CNN, MLP, Imported, Network, OrientedFilters, RandomFeatures, ResNet
+from expunge.networks import CNN, LSTM, MLP, Imported, Network, OrientedFilters, RandomFeatures, ResNet, Trends
 from expunge.plain import decode, encode
 from expunge.randomness import SEED_LIMIT
 from expunge.training.pruning.kinds import SNIP, GraSP, Iterative, Magnitude, RandomPruning, SynFlow
@@ -241,7 +241,9 @@ KINDS = (
     Recipe,
     MLP,
     CNN,
+    LSTM,
     ResNet,
+    Trends,
     RandomFeatures,
     OrientedFilters,
     Imported,
