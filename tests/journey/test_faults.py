@@ -21,7 +21,7 @@ def injected(injector: str, each: int) -> int:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     sys.stdout.write(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = re.search(rf"(\d+) faults injected by {injector}, 0 not survived", done.stdout)
+    found = re.search(rf"(\d+) faults injected by {injector}.*, 0 not survived", done.stdout)
     assert found, done.stdout
     return int(found[1])
 

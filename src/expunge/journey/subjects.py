@@ -1,5 +1,6 @@
 """Whom requests concern: kept in one table that can be erased, compared, and named nowhere else."""
 
+import hashlib
 import re
 import secrets
 import unicodedata
@@ -11,7 +12,7 @@ from sqlalchemy import delete
 
 from expunge.errors import OperatorError, RequesterError
 from expunge.journey import tables
-from expunge.ledger import strict_json
+from expunge.ledger import salts, strict_json
 from expunge.ledger.store import Transaction
 from expunge.ledger.tables import add, find, next_id
 
@@ -59,6 +60,25 @@ def keep(tx: Transaction, request: str, subject: Subject) -> None:
     owner, records = subject.owner, list(plain(subject).records)
     content = strict_json.canonical({"mark": secrets.token_hex(16), "owner": owner, "records": records})
     add(tx.connection, tables.subjects, id=next_id(tx.connection, tables.subjects), request=request, content=content)
+
+
+def commit(tx: Transaction, request: str, subject: Subject) -> str:
+    """A salted commitment to whom a request concerned, in hex; its salt is kept, and goes with the records' salts."""
+    salt = salts.new()
+    salts.keep(tx, {salt_name(request): salt})
+    return commitment(salt, subject)
+
+
+def commitment(salt: bytes, subject: Subject) -> str:
+    """SHA-256(salt || owner and record ids as canonical JSON), in hex."""
+    same = plain(subject)
+    content = strict_json.canonical({"owner": same.owner, "records": list(same.records)})
+    return hashlib.sha256(salt + content).hexdigest()
+
+
+def salt_name(request: str) -> str:
+    """Under which name the salt of a request's commitment is kept."""
+    return f"subject/{request}"
 
 
 def parse(content: bytes) -> Subject:
