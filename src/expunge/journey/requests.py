@@ -166,9 +166,16 @@ def close(tx: Transaction, request: str) -> State:
 
 
 def forget_subject(tx: Transaction, request: str, reason: str) -> None:
-    """Destroy the salt of the commitment to whom a closed request concerned; raises as `salts.destroy`."""
-    if any("subject" in event.detail for event in history.read(tx.connection, request)):
-        salts.destroy(tx, [subjects.salt_name(request)], reason)
+    """Destroy the salt of the commitment to whom a closed request concerned; `reason` must not name them.
+
+    **Raises:** `OperatorError("names-a-person")`; as `salts.destroy`.
+    """
+    name = subjects.salt_name(request)
+    for event in history.read(tx.connection, request):
+        if "subject" in event.detail:
+            salt = salts.read(tx.connection, [name]).get(name)
+            subjects.refuse_committed(salt, event.detail["subject"], reason)
+            salts.destroy(tx, [name], reason)
 
 
 def run_of(connection: Connection, run: str) -> tuple[Request, ...]:

@@ -116,6 +116,17 @@ def refuse_names(subject: Subject, words: str) -> None:
             raise OperatorError("names-a-person", "the words name an owner or a record of the request")
 
 
+def refuse_committed(salt: bytes | None, committed: str, words: str) -> None:
+    """As `refuse_names`, once the owner is known by a commitment alone: as they were written, up to four words long.
+
+    **Raises:** `OperatorError("names-a-person")`.
+    """
+    parts = re.findall(r"[^\s,;:.!?()\"']+", words) + words.split()
+    spans = {" ".join(parts[at : at + length]) for at in range(len(parts)) for length in range(1, 5)}
+    if salt is not None and any(commitment(salt, Subject(owner)) == committed for owner in spans):
+        raise OperatorError("names-a-person", "the words name the owner of the request")
+
+
 def check_words(words: str) -> None:
     """What people say is kept and shown on terminals and pages; raises `OperatorError("bad-arguments")`."""
     if len(words) > MAX_WORDS or not words.replace("\n", "").isprintable():
