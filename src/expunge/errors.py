@@ -173,7 +173,7 @@ CATALOGUE: Final[dict[str, tuple[type[ExpungeError], str]]] = {
     "too-large": (ProgrammerError, "Use products and conjugate gradient; the matrix is for small networks."),
     "too-many-coalitions": (ProgrammerError, "Use a sampling estimator, or raise the limit."),
     "unknown-method": (OperatorError, "`expunge methods` lists them."),
-    "unknown-model": (OperatorError, "`expunge status` shows the models that are known."),
+    "unknown-model": (OperatorError, "`expunge models` lists those that are known."),
     "unknown-network": (ProgrammerError, "mlp, cnn, resnet, or module:factory."),
     "unknown-node": (OperatorError, "`expunge case check` lists the nodes and defeaters."),
     "unknown-owner": (RequesterError, "Owner ids are compared exactly; whoever was forgotten is unknown, too."),

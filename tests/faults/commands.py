@@ -33,13 +33,17 @@ Change = Callable[[Transaction], object]
 class Command:
     """`prepare` makes the state before; `run` is what is interrupted, and what is then run again.
 
-    `also` are other ways to a right end: the state afterwards is that of `run` undisturbed, or of one of them.
+    `also` are other ways to a right end: the state afterwards, as `look` sees it, is that of `run` undisturbed, or of
+    one of them. `inside`: faults strike in our own functions only. `sample`: how many of them strike, at most.
     """
 
     name: str
     prepare: Callable[[Path], None]
     run: Callable[[Path], None]
     also: tuple[Callable[[Path], None], ...] = ()
+    look: Callable[[Store, Connection], dict[str, object]] | None = None
+    inside: bool = False
+    sample: int | None = None
 
 
 def in_store(change: Change) -> Callable[[Path], None]:

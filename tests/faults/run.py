@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -37,6 +38,18 @@ from faults.injection import CRASHED, NO_SPACE, READING, REFUSED, WRITING, Ended
 INJECTORS: dict[str, Callable[[], Injector]] = {"strace": Strace, "inside": Inside}
 CLEAR = {"disk-full", "io-error", "store-corrupt", "store-busy"}
 """What a disk's refusal may be called; a database that cannot be read may look damaged."""
+
+
+@cache
+def everything() -> tuple[Command, ...]:
+    """All commands: on a workspace without torch, and on one with a network, as quick as it can be made."""
+    import pytest
+
+    import real_workspace
+    from faults.real import REAL
+
+    real_workspace.hurry(pytest.MonkeyPatch())
+    return (*COMMANDS, *REAL)
 
 
 def faults(calls: Counter[str], every: bool) -> Iterator[Fault]:
@@ -86,18 +99,18 @@ def _afterwards(command: Command, workspace: Path, expected: tuple[dict[str, obj
             if error.code != "workspace-missing" or command.name != "create":  # half made: only by creating it
                 raise
     command.run(workspace)
-    found, problems = looked_at(workspace)
+    found, problems = looked_at(command, workspace)
     if problems:
         return f"fsck after the same command: {problems[:3]}"
     return "" if found in expected else f"left {found}, not {expected}"
 
 
-def looked_at(workspace: Path) -> tuple[dict[str, object], tuple[Problem, ...]]:
+def looked_at(command: Command, workspace: Path) -> tuple[dict[str, object], tuple[Problem, ...]]:
     """What a workspace comes to, and what `fsck` finds in it."""
     found: dict[str, object] = {}
 
     def look(store: Store, connection: Connection) -> Iterator[Problem]:
-        found.update(seen(store, connection))
+        found.update((command.look or seen)(store, connection))
         yield from ()
 
     report = fsck_ledger(workspace, (*CHECKS, look), MIGRATIONS)
@@ -116,14 +129,15 @@ class Trial:
 
     def run(self) -> list[str]:
         """What was not survived, one line each."""
-        command, injector = COMMANDS[self.command], INJECTORS[self.injector]()
+        command, injector = everything()[self.command], INJECTORS[self.injector]()
         found = ((fault, survives(command, self.start, self.expected, injector, fault)) for fault in self.faults)
         return [f"{command.name}, {fault}: {wrong}" for fault, wrong in found if wrong]
 
 
 def trial(number: int, folder: Path, injector: Injector, each: int | None, every: bool) -> Trial:
     """A command's undisturbed run, measured; and the faults that are to strike it: all, or `each` many."""
-    command = COMMANDS[number]
+    command = everything()[number]
+    injector = Inside() if command.inside else injector
     start, counted = folder / "start", folder / "counted"
     command.prepare(start)
     ways = {folder / f"quiet-{place}": way for place, way in enumerate((command.run, *command.also))}
@@ -133,9 +147,9 @@ def trial(number: int, folder: Path, injector: Injector, each: int | None, every
     for copy, way in ways.items():
         way(copy)
     chosen = list(faults(injector.calls(lambda: command.run(counted)), every))
-    if each is not None:
-        chosen = random.Random(command.name).sample(chosen, min(each, len(chosen)))
-    return Trial(number, start, tuple(looked_at(copy)[0] for copy in ways), injector.name, tuple(chosen))
+    limit = min(len(chosen), *(most for most in (each, command.sample) if most is not None), len(chosen))
+    chosen = random.Random(command.name).sample(chosen, limit)
+    return Trial(number, start, tuple(looked_at(command, copy)[0] for copy in ways), injector.name, tuple(chosen))
 
 
 def disturb(number: int, injector: Injector, each: int | None, every: bool, jobs: int) -> tuple[int, list[str]]:
@@ -160,15 +174,17 @@ def main() -> int:
     injector = INJECTORS[chosen.inject or ("strace" if Strace.available() else "inside")]()
     share_compiled_statements()
     total, lost, began = 0, 0, time.monotonic()
-    for number, command in enumerate(COMMANDS):
+    ways: dict[str, None] = {}
+    for number, command in enumerate(everything()):
         if chosen.names and not command.name.startswith(tuple(chosen.names)):
             continue
         count, wrong = disturb(number, injector, chosen.each, chosen.every, chosen.jobs)
         total, lost = total + count, lost + len(wrong)
+        ways[Inside.name if command.inside else injector.name] = None
         say(f"{command.name:32} {count:6} faults, {len(wrong)} not survived")
         for line in wrong[:5]:
             say(f"    {line}")
-    say(f"{total} faults injected by {injector.name}, {lost} not survived, {time.monotonic() - began:.0f} s")
+    say(f"{total} faults injected by {' and '.join(ways)}, {lost} not survived, {time.monotonic() - began:.0f} s")
     return 1 if lost or not total else 0
 
 

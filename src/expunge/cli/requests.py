@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from expunge.cli.models import model_line
 from expunge.cli.options import AsJson, workspace
 from expunge.cli.output import Result, emit, reporter
 from expunge.cli.status import request_line
@@ -16,7 +17,7 @@ Reason = Annotated[str, typer.Option(help="Why; it stands in the history and may
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(help="Requests: look them up, decide on them, carry them on.", no_args_is_help=True)
-    for command in (show, hold, release, deny, extend, resume):
+    for command in (show, hold, release, deny, cancel, exempt, extend, pause, unpause, resume):
         group.command(command.__name__)(command)
     group.command("list")(list_all)
     app.add_typer(group, name="requests")
@@ -76,12 +77,57 @@ def deny(
     _decide(context, "deny", request, as_json, denial=denial, by=by, reason=reason)
 
 
+def cancel(
+    context: typer.Context,
+    request: Name,
+    by: Annotated[str | None, typer.Option(help="Who cancels it in the requester's name.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why, if there is more to say; it may name nobody.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Withdraw a request, before any model was changed: by its requester, or by a person in their name.
+
+    Example: expunge -w ws requests cancel REQUEST
+    """
+    _decide(context, "cancel", request, as_json, by=by, reason=reason)
+
+
+def exempt(
+    context: typer.Context,
+    request: Name,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Digest of a derived model: `expunge models`.")],
+    by: By,
+    reason: Reason,
+    as_json: AsJson = False,
+) -> None:
+    """Decide that a derived model holds nothing of a request's records; `requests resume` then carries it on.
+
+    Example: expunge -w ws requests exempt REQUEST DIGEST --by "J. Doe" --reason "trained on other columns"
+    """
+    _decide(context, "exempt", request, as_json, model=model, by=by, reason=reason)
+
+
 def extend(context: typer.Context, request: Name, by: By, reason: Reason, as_json: AsJson = False) -> None:
     """Put off a deadline, once, as far as the regime allows.
 
     Example: expunge -w ws requests extend REQUEST --by "J. Doe" --reason "many requests at once"
     """
     _decide(context, "extend", request, as_json, by=by, reason=reason)
+
+
+def pause(context: typer.Context, request: Name, by: By, reason: Reason, as_json: AsJson = False) -> None:
+    """Stop a deadline's clock while the requester must act, where the regime allows it.
+
+    Example: expunge -w ws requests pause REQUEST --by "J. Doe" --reason "asked for proof of identity"
+    """
+    _decide(context, "stop_clock", request, as_json, by=by, reason=reason)
+
+
+def unpause(context: typer.Context, request: Name, by: By, as_json: AsJson = False) -> None:
+    """Let a deadline's clock run on.
+
+    Example: expunge -w ws requests unpause REQUEST --by "J. Doe"
+    """
+    _decide(context, "start_clock", request, as_json, by=by)
 
 
 def resume(context: typer.Context, as_json: AsJson = False) -> None:
@@ -95,7 +141,9 @@ def resume(context: typer.Context, as_json: AsJson = False) -> None:
     emit(Desk(Workspace.open(workspace(context))).resume(reporter()), as_json, _lines)
 
 
-def _decide(context: typer.Context, verb: str, request: str, as_json: bool, **words: str) -> None:
+def _decide(context: typer.Context, verb: str, request: str, as_json: bool, **words: str | None) -> None:
+    from datetime import UTC, datetime
+
     from expunge.journey import decisions, requests
     from expunge.journey.tables import MIGRATIONS
     from expunge.ledger.store import Store
@@ -104,14 +152,28 @@ def _decide(context: typer.Context, verb: str, request: str, as_json: bool, **wo
         with store.transaction() as tx:
             getattr(decisions, verb)(tx, request, **words)
         with store.reading() as connection:
-            result = requests.get(connection, request).to_json()
-    emit(result, as_json, lambda shown: f"{shown['id']} is {shown['state']}.")
+            found = requests.get(connection, request)
+            due = requests.deadline(connection, found, datetime.now(UTC))
+    emit({**found.to_json(), "deadline": due.to_json()}, as_json, _decided)
+
+
+def _decided(result: Result) -> str:
+    due = result["deadline"]
+    clock = ", its clock stands" if due["stopped"] else ""
+    return f"{result['id']} is {result['state']}, due {due['due']}{clock}."
 
 
 def _lines(result: Result) -> str:
-    return "\n".join(request_line(request) for request in result["requests"]) or "No requests."
+    waiting = result.get("waiting", {})
+    lines = [
+        request_line(each) + (f"  waits for {waiting[each['id']]}" if each["id"] in waiting else "")
+        for each in result["requests"]
+    ]
+    return "\n".join(lines) or "No requests."
 
 
 def _history(result: Result) -> str:
     rows = [f"  {event['at']}  {event['move']:8} -> {event['target']}  {event['actor']}" for event in result["history"]]
-    return "\n".join([request_line(result), *rows])
+    waits = [f"  waits for {model_line(model)}" for model in result["derived_untouched"]]
+    follow = ", ".join(result["may_follow"]) or "nothing"
+    return "\n".join([request_line(result), *rows, *waits, f"  may follow: {follow}"])

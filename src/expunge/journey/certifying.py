@@ -64,4 +64,4 @@ def _runs(store: Store) -> list[dict[str, Any]]:
     with store.reading() as connection:
         everything = requests.list_all(connection)
     found = [worker.read_record(store, each.id, "unlearn") for each in everything]
-    return [record for record in found if record is not None]
+    return [record for record in found if record is not None and record["old_model"] != record["new_model"]]

@@ -7,7 +7,7 @@ stood still count as whole days rounded down; weekends and holidays put nothing 
 
 import calendar
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -60,6 +60,10 @@ class Deadline:
     extended: bool
     stopped: bool
     days_left: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**asdict(self), "received": self.received.isoformat(), "due": self.due.isoformat()}
 
 
 def rule(regime: str, received: date) -> Rule:

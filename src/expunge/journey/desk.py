@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+from sqlalchemy import Connection
+
 from expunge.errors import OperatorError, RequesterError
 from expunge.journey import (
     artifacts,
     casework,
     config,
+    earlier,
     history,
+    lineage,
+    pages,
     proving,
     requests,
     screened,
@@ -21,7 +26,7 @@ from expunge.journey import (
     worker,
 )
 from expunge.journey.requests import Request, Subject, Wish
-from expunge.journey.steps import ModelSteps, method_of, record_ids
+from expunge.journey.steps import ModelSteps, method_of
 from expunge.journey.transitions import State
 from expunge.journey.workspace import Workspace, salt_name
 from expunge.ledger import objects, salts
@@ -29,8 +34,6 @@ from expunge.ledger.store import Store
 from expunge.plain import encode
 from expunge.progress import Progress
 from expunge.records import Records
-from expunge.reports.deletion import deletion_report
-from expunge.reports.story import DeletionStory
 from expunge.training import Executor
 from expunge.unlearning import Method, prepare
 from expunge.verification import Commitment, retained_to_bytes
@@ -87,8 +90,11 @@ class Desk:
         **Raises:** as `forget`; `ProgrammerError("method-unfit")` for a method that cannot be replayed.
         """
         with self.workspace.store() as store:
+            self._catch_up(store)
             wished = proving.Provable(method or method_of(store, None), every)
             request = self._file(store, owner, ids, wished, key, by)
+            if request.state is State.CLOSED:
+                return self.outcome(store, request.id)
             made = proving.committed(store, request, self._ids(store, request), wished)
             self.workspace.publish(store)
             return {**self._committed(store, request, made), "nonce": proving.read_nonce(store, request.id)}
@@ -104,18 +110,15 @@ class Desk:
         "unknown-request")`, and as `forget`.
         """
         with self.workspace.store() as store:
+            self._catch_up(store)
             with store.reading() as connection:
                 found = requests.get(connection, request)
             wished = method_of(store, found.method)
             if not isinstance(wished, proving.Provable):
                 raise OperatorError("illegal-move", "the request is not provable: file it with --provable")
             if found.state is not State.CLOSED:
-                before = proving.read_commitment(store, request)
-                made = proving.committed(store, found, self._ids(store, found), wished)
-                if before is None or before.digest != made.digest:
-                    proving.spend(store, request, nonce)
-                    raise OperatorError("commitment-stale", "the data is no longer what the commitment says")
-                proving.take_nonce(store, found, nonce, made)
+                if ids := self._ids(store, found):
+                    self._take(store, found, wished, ids, nonce)
                 self._work(store, [request], progress)
             elif proving.read_nonce(store, request) != nonce:
                 raise OperatorError("nonce-used", "the request was carried out under another nonce")
@@ -124,6 +127,15 @@ class Desk:
             proof = self.workspace.folder / "proofs" / f"{request}.proof"
             handed = {"proof": str(proof), "retained": None if retained is None else str(retained)}
             return {**self.outcome(store, request), **handed}
+
+    def _take(self, store: Store, found: Request, wished: proving.Provable, ids: Sequence[str], nonce: str) -> None:
+        """Bind the nonce to the commitment, which must still stand."""
+        before = proving.read_commitment(store, found.id)
+        made = proving.committed(store, found, ids, wished)
+        if before is None or before.digest != made.digest:
+            proving.spend(store, found.id, nonce)
+            raise OperatorError("commitment-stale", "the data is no longer what the commitment says")
+        proving.take_nonce(store, found, nonce, made)
 
     def resume(self, progress: Progress | None = None) -> dict[str, Any]:
         """Carry every open request as far as it goes: after a kill, a failure, or a person's decision."""
@@ -139,11 +151,10 @@ class Desk:
         """What became of a request: what was done, what it cost, and where its receipt is."""
         with store.reading() as connection:
             found = requests.get(connection, request)
-        done = worker.read_record(store, request, "unlearn")
+        done, audit = (earlier.shared(store, request, step) for step in ("unlearn", "audit"))
         if done is None or found.state is not State.CLOSED:
             return {**self._line(store, found), "request": request}
         folder, work = self.workspace.folder, done["gradient_evaluations"]
-        audit = worker.read_record(store, request, "audit")
         stopped = None if audit["retraining"] is None else audit["retraining"]["stopped_evaluations"]
         return {
             "request": request,
@@ -178,14 +189,16 @@ class Desk:
             return {**self.workspace.facts(), "requests": [self._line(store, each) for each in everything]}
 
     def show(self, request: str) -> dict[str, Any]:
-        """One request with its history and the records that its steps left."""
+        """One request with what may follow, its history, and the records that its steps left."""
         with self.workspace.store() as store:
             with store.reading() as connection:
                 found = requests.get(connection, request)
                 events = [event.to_json() for event in history.read(connection, request)]
+                waits = [asdict(model) for model in lineage.untouched(connection, request)]
             names = ("screen", "plan", "unlearn", "audit", "receipt")
             left = {name: worker.read_record(store, request, name) for name in names}
-            return {**self._line(store, found), "history": events, "steps": left}
+            follow = {"may_follow": list(transitions.decisions(found.state)), "derived_untouched": waits}
+            return {**self._line(store, found), **follow, "history": events, "steps": left}
 
     def screening(self, request: str, *, again: bool = False, progress: Progress | None = None) -> dict[str, Any]:
         """What screening found in a request; `again` judges it anew, which changes nothing of the request.
@@ -216,9 +229,10 @@ class Desk:
                 raise OperatorError(
                     "illegal-move", f"the request is {found.state}: only a closed one lets its salts go"
                 )
-            places = worker.read_record(store, request, "unlearn")["places"][request]
+            places = earlier.shared(store, request, "unlearn")["places"][request]
             with store.transaction() as tx:
                 gone = salts.destroy(tx, [salt_name(place) for place in places], reason)
+                requests.forget_subject(tx, request, reason)
             return {"request": request, "destroyed": len(gone)}
 
     def _file(
@@ -231,18 +245,26 @@ class Desk:
         by: str,
     ) -> Request:
         """The request for this, filed now or before; refuses at the door what no step could carry out."""
-        subject = Subject(owner, tuple(sorted(set(ids or ()))))
-        request = self._filed(store, _checked_key(key), subject)
-        if request is None:
-            self._check(store, owner, ids, method)
-            wished = None if method is None else encode(method)
-            wish = Wish(subject, wished, config.read(self.workspace.folder).regime)
+        subject, name = Subject(owner, tuple(sorted(set(ids or ())))), _checked_key(key)
+        wished = None if method is None else encode(method)
+        wish = Wish(subject, wished, config.read(self.workspace.folder).regime)
+        while True:  # another deletion may come between the look at the records and the filing: then look again
+            with store.reading() as connection:
+                before = objects.held(connection, artifacts.WORKSPACE)
+            if (request := self._filed(store, name, wish)) is not None:
+                return request
+            places = self._check(store, owner, ids, method)
             with store.transaction() as tx:
-                request = requests.file(tx, key or uuid4(), wish, verified_by=by)
-        return request
+                if objects.held(tx.connection, artifacts.WORKSPACE) != before:
+                    continue
+                request = _open(tx.connection, wish) if name is None else None
+                if request is None:
+                    request = requests.file(tx, name or uuid4(), wish, verified_by=by)
+                    earlier.keep_places(tx, request.id, places)
+            return request
 
     def _ids(self, store: Store, request: Request) -> tuple[str, ...]:
-        return record_ids(artifacts.read_records(store), request)
+        return earlier.left(store, request, artifacts.read_records(store))
 
     def _committed(self, store: Store, request: Request, made: Commitment) -> dict[str, Any]:
         file = self.workspace.folder / "proofs" / f"{request.id}.commitment.json"
@@ -255,13 +277,15 @@ class Desk:
             "every": made.every,
         }
 
-    def _filed(self, store: Store, key: str | None, subject: Subject) -> Request | None:
-        """The request under this key; without one, a request for the same that is still open: a kill left it so."""
+    def _filed(self, store: Store, key: str | None, wish: Wish) -> Request | None:
+        """The request under this key; without one, one for the same that is open, or that deleted it: a kill's work."""
         if key is not None:
-            return self._under_key(store, key, subject)
+            return self._under_key(store, key, wish.subject)
+        records = artifacts.read_records(store)
         with store.reading() as connection:
-            still = (each for each in requests.list_all(connection, transitions.OPEN) if each.verified_at is not None)
-            return next((each for each in still if each.subject == subject), None)
+            if (found := _open(connection, wish)) is not None or _here(records, wish.subject):
+                return found
+            return requests.closed_for(connection, wish.subject)
 
     def _under_key(self, store: Store, key: str, subject: Subject) -> Request | None:
         """The request under this key, unless it was for somebody else: whose records are still here was not deleted."""
@@ -269,26 +293,27 @@ class Desk:
             found = [each for each in requests.filed_under(connection, key) if each.verified_at is not None]
         if not found:
             return None
-        records = artifacts.read_records(store)
-        here = subject.owner in records.owners or any(record in records.row_of for record in subject.records)
+        here = _here(artifacts.read_records(store), subject)
         if found[0].subject != subject and (found[0].subject is not None or here):
             raise RequesterError("key-reused", "this idempotency key was used for another request")
         return found[0]
 
-    def _check(self, store: Store, owner: str | None, ids: Sequence[str] | None, method: Method | None) -> None:
-        """Refuse at the door what no step could carry out."""
+    def _check(self, store: Store, owner: str | None, ids: Sequence[str] | None, method: Method | None) -> list[int]:
+        """Refuse at the door what no step could carry out; returns where the records stand in the tree."""
         records = artifacts.read_records(store)
         named = records.owned_by(owner) if owner is not None else tuple(ids or ())
         trained = artifacts.load_trained(store)
         deletion = prepare(trained, records, named)
         proving.settled(store, method or method_of(store, None), deletion).plan(deletion)
+        live = artifacts.read_tree(store).live
+        return sorted(live[row] for row in records.rows(named))
 
     def _work(self, store: Store, ids: Sequence[str] | None, progress: Progress | None) -> worker.Outcome:
         steps = ModelSteps(store, config.read(self.workspace.folder), progress, self.executor)
         done = worker.work(store, steps, ids)
         for request in done.requests:
             if request.state is State.CLOSED:
-                self._report(store, request.id)
+                pages.write(store, request.id)
         self.workspace.publish(store)
         return done.demand()
 
@@ -297,52 +322,32 @@ class Desk:
         with store.reading() as connection:
             closed = requests.list_all(connection, [State.CLOSED])
         for request in closed:
-            self._report(store, request.id)
+            pages.write(store, request.id)
         if closed:
             self.workspace.publish(store)
-
-    def _report(self, store: Store, request: str) -> None:
-        """The pages beside the receipt, kept in the store so that `fsck` watches them; exported again where missing."""
-        holder, folder = f"receipt/{request}", self.workspace.folder
-        places = {"page": f"reports/{request}.html", "case-page": f"cases/{request}.html"}
-        missing = [role for role, path in places.items() if not (folder / path).exists()]
-        with store.reading() as connection:
-            kept = objects.held(connection, holder)
-        made = self._pages(store, request) if "page" in missing and "page" not in kept else {}
-        if wanted := [role for role in missing if role in kept or role in made]:
-            with store.transaction() as tx:
-                for role in wanted:
-                    digest = kept.get(role) or objects.put(tx, made[role].encode(), "page", (holder, role))
-                    objects.export(tx, digest, places[role])
-
-    def _pages(self, store: Store, request: str) -> dict[str, str]:
-        """What the pages of a closed request say, while the workspace still stands on its model; else nothing."""
-        folder = self.workspace.folder
-        done, found = (worker.read_record(store, request, name) for name in ("unlearn", "audit"))
-        described = method_of(store, {"kind": _class(done["method"]), **done["parameters"]}).describe()
-        if done["new_model"] != artifacts.digest_of(store, artifacts.WORKSPACE, "model"):
-            return {}
-        story = DeletionStory.of(
-            folder / "receipts" / f"{request}.bundle.json",
-            folder / artifacts.MODEL_FILE,
-            audit=found if found["readings"] else None,
-            method={"summary": described.summary, "source": described.source},
-            retraining_seconds=None if found["retraining"] is None else found["retraining"]["seconds"],
-        )
-        cases = casework.deletion_page(store, request)
-        return {"page": deletion_report(story)} | ({} if cases is None else {"case-page": cases})
 
     def _line(self, store: Store, request: Request) -> dict[str, Any]:
         with store.reading() as connection:
             due = requests.deadline(connection, request, datetime.now(UTC))
-        done = worker.read_record(store, request.id, "unlearn")
+        done = earlier.shared(store, request.id, "unlearn")
         screened = worker.read_record(store, request.id, "screen")
         return {
             **request.to_json(),
-            "deadline": {**asdict(due), "received": due.received.isoformat(), "due": due.due.isoformat()},
+            "deadline": due.to_json(),
             "records": None if screened is None else screened["records"],
             "method": request.method if done is None else done["method"],
         }
+
+
+def _here(records: Records, subject: Subject) -> bool:
+    """Whether any record of a subject is still here."""
+    return subject.owner in records.owners or any(record in records.row_of for record in subject.records)
+
+
+def _open(connection: Connection, wish: Wish) -> Request | None:
+    """An open, verified request for the same by the same method."""
+    still = requests.list_all(connection, transitions.OPEN)
+    return next((each for each in still if each.verified_at is not None and requests.same(each, wish)), None)
 
 
 def _checked_key(key: str | UUID | None) -> str | None:
@@ -350,15 +355,6 @@ def _checked_key(key: str | UUID | None) -> str | None:
         return None if key is None else str(UUID(str(key)))
     except ValueError:
         raise OperatorError("bad-arguments", "an idempotency key is a UUID") from None
-
-
-def _class(name: str) -> str:
-    from expunge.journey.steps import METHODS
-
-    found = {method().describe().name: method.__name__ for method in METHODS}.get(name)
-    if found is None:
-        raise OperatorError("unknown-method", f"no method is called {name[:40]!r}")
-    return found
 
 
 def _write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:

@@ -86,6 +86,12 @@ def read(connection: Connection, request: str | None = None) -> tuple[Event, ...
     return tuple(_event(row) for row in rows.mappings())
 
 
+def moves(connection: Connection, name: str) -> tuple[Event, ...]:
+    """Every event of one move, in their order."""
+    query = select(tables.events).where(tables.events.c.move == name).order_by(tables.events.c.id)
+    return tuple(_event(row) for row in connection.execute(query).mappings())
+
+
 def last(connection: Connection, request: str) -> Event | None:
     """The latest event of a request."""
     query = select(tables.events).where(tables.events.c.request == request)

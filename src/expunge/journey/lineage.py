@@ -95,6 +95,18 @@ def retire(tx: Transaction, digest: str, *, replaced_by: str | None = None) -> N
         change(tx.connection, tables.models, {"digest": digest}, retired_at=tx.stamp, replaced_by=replaced_by)
 
 
+def retire_derived(tx: Transaction, digest: str, *, replaced_by: str | None = None) -> None:
+    """`retire` for models that a person derived: the workspace retires its own when it unlearns.
+
+    **Raises:** as `retire`; `OperatorError("illegal-move")` for a model that was not derived, or that would take its
+    own place.
+    """
+    _known(tx.connection, digest)
+    if digest not in parents(tx.connection) or digest == replaced_by:
+        raise OperatorError("illegal-move", "only a model that was derived is retired by hand, and not for itself")
+    retire(tx, digest, replaced_by=replaced_by)
+
+
 def exempt(tx: Transaction, request: str, digest: str) -> None:
     """Take a derived model out of a request's way; `decisions.exempt` does it with the person's reasons.
 
@@ -132,6 +144,14 @@ def list_all(connection: Connection) -> tuple[Model, ...]:
     """Every model that is or was known, oldest first."""
     rows = connection.execute(select(tables.models).order_by(tables.models.c.known_at, tables.models.c.digest))
     return tuple(_model(row) for row in rows.mappings())
+
+
+def parents(connection: Connection) -> dict[str, list[str]]:
+    """What each derived model was made from."""
+    found: dict[str, list[str]] = {}
+    for parent, child in sorted(_edges(connection)):
+        found.setdefault(child, []).append(parent)
+    return found
 
 
 def _model(row: RowMapping) -> Model:

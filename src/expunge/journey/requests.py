@@ -17,7 +17,7 @@ from expunge.errors import OperatorError, RequesterError
 from expunge.journey import deadlines, history, lineage, subjects, tables, transitions
 from expunge.journey.subjects import Subject as Subject
 from expunge.journey.transitions import Actor, State
-from expunge.ledger import strict_json
+from expunge.ledger import salts, strict_json
 from expunge.ledger.store import Transaction
 from expunge.ledger.tables import add, change
 
@@ -89,7 +89,7 @@ def file(tx: Transaction, key: str | UUID, wish: Wish, *, verified_by: str | Non
         found = _filed(tx.connection, name, channel)
         if found is None or (verified_by is not None and _turned_away(found)):
             continue
-        if _same(found, wish):
+        if same(found, wish):
             return _again(tx, found, channel, verified_by)
         if channel == (UNVERIFIED if verified_by is None else VERIFIED) or found.verified_at is not None:
             raise RequesterError("key-reused", "this idempotency key was used for another request")
@@ -131,6 +131,51 @@ def filed_under(connection: Connection, key: str | UUID) -> tuple[Request, ...]:
     **Raises:** `OperatorError("bad-arguments")`.
     """
     return _select(connection, tables.requests.c.key == _key(key))
+
+
+def same(found: Request, wish: Wish) -> bool:
+    """Whether a filed request asks for this; an erased subject can no longer be compared, the key alone decides."""
+    subject = found.subject is None or found.subject == subjects.plain(wish.subject)
+    methods = (strict_json.canonical(method) for method in (found.method, wish.method))
+    return subject and found.regime == wish.regime and len(set(methods)) == 1
+
+
+def closed_for(connection: Connection, subject: Subject) -> Request | None:
+    """The latest closed request that concerned this, told by its salted commitment; None once the salt is gone."""
+    found = {
+        event.request: event.detail["subject"]
+        for event in history.moves(connection, "close")
+        if "subject" in event.detail
+    }
+    kept = salts.read(connection, map(subjects.salt_name, found))
+    for request in reversed(found):
+        salt = kept.get(subjects.salt_name(request))
+        if salt is not None and subjects.commitment(salt, subject) == found[request]:
+            return get(connection, request)
+    return None
+
+
+def close(tx: Transaction, request: str) -> State:
+    """Close a request: what it leaves of whom it concerned is a salted commitment, by which the same is found again.
+
+    **Raises:** as `move`.
+    """
+    subject = get(tx.connection, request).subject
+    detail = {} if subject is None else {"subject": subjects.commit(tx, request, subject)}
+    return move(tx, request, "close", Actor.WORKER, detail=detail)
+
+
+def forget_subject(tx: Transaction, request: str, reason: str) -> None:
+    """Destroy the salt of the commitment to whom a closed request concerned; `reason` must not name them.
+
+    **Raises:** `OperatorError("names-a-person")`; as `salts.destroy`.
+    """
+    name = subjects.salt_name(request)
+    for event in history.read(tx.connection, request):
+        if "subject" in event.detail:
+            salt = salts.read(tx.connection, [name]).get(name)
+            subjects.refuse_committed(salt, event.detail["subject"], reason)
+            salts.destroy(tx, [name], reason)
 
 
 def run_of(connection: Connection, run: str) -> tuple[Request, ...]:
@@ -245,13 +290,6 @@ def _filed(connection: Connection, key: str, channel: int) -> Request | None:
 def _turned_away(found: Request) -> bool:
     """Whether a request came to its end before anybody had established the requester's right."""
     return found.verified_at is None and found.state in transitions.TERMINAL
-
-
-def _same(found: Request, wish: Wish) -> bool:
-    """Whether a filed request asks for this; an erased subject can no longer be compared, the key alone decides."""
-    subject = found.subject is None or found.subject == subjects.plain(wish.subject)
-    methods = (strict_json.canonical(method) for method in (found.method, wish.method))
-    return subject and found.regime == wish.regime and len(set(methods)) == 1
 
 
 def _select(connection: Connection, where: ColumnElement[bool]) -> tuple[Request, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from expunge.errors import OperatorError, RequesterError
-from expunge.journey import artifacts, history, requests, worker
+from expunge.journey import artifacts, earlier, history, requests, worker
 from expunge.journey.requests import Request
 from expunge.ledger import objects, salts
 from expunge.ledger.store import Store, Transaction
@@ -84,6 +84,19 @@ def judge(
     }
 
 
+def nothing_left() -> dict[str, Any]:
+    """The record of the screening of a request whose records were all deleted before its turn."""
+    return {
+        "verdict": worker.PASSED,
+        "reasons": [earlier.WORDS],
+        "findings": [],
+        "records": 0,
+        "training_records": 0,
+        "switch": "off",
+        "calibration": {},
+    }
+
+
 def check_copies(store: Store, copies: Records, owner: str | None) -> tuple[str, ...]:
     """Ids of records that a requester submitted, after they were matched; raises as `judge`."""
     records = artifacts.read_records(store)
@@ -116,10 +129,8 @@ def shown(store: Store, request: str, *, again: bool, progress: Progress | None 
     if again or record is None:
         if found.subject is None:
             raise OperatorError("illegal-move", "the request is over: whom it concerned was erased")
-        records = artifacts.read_records(store)
-        owned = found.subject.owner
-        ids = found.subject.records if owned is None else records.owned_by(owned)
-        record = judge(store, ids, found, progress)
+        ids = earlier.left(store, found, artifacts.read_records(store))
+        record = judge(store, ids, found, progress) if ids else nothing_left()
     told: dict[str, Any] = {"request": request, "state": str(found.state), **decided(store, found, record)}
     return told
 

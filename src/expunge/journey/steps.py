@@ -11,6 +11,7 @@ from expunge.journey import (
     artifacts,
     carry_out,
     casework,
+    earlier,
     lineage,
     proving,
     receipting,
@@ -94,25 +95,35 @@ class ModelSteps:
 
     def screen(self, request: Request) -> Record:
         """Judge a request: every record must be held here as it was committed to; the forecast where it is on."""
-        return screened.judge(self.store, self._ids([request]), request, self.progress)
+        ids = self._ids([request])
+        return screened.judge(self.store, ids, request, self.progress) if ids else screened.nothing_left()
 
     def plan(self, run: Sequence[Request]) -> Record:
         """What the method would cost."""
-        return carry_out.plan(self.store, self._ids(run), self._method(run))
+        ids = self._ids(run)
+        return carry_out.plan(self.store, ids, self._method(run)) if ids else self._nothing_left("plan")
 
     def unlearn(self, run: Sequence[Request]) -> Record:
         """The new model, under a holder of the run's own; the workspace still stands on the old one."""
         records, tree = artifacts.read_records(self.store), artifacts.read_tree(self.store)
         places = {each.id: self._places(records, tree, each) for each in run}
-        ids, method, work = self._ids(run), self._method(run), (self.progress, self.executor)
-        done = carry_out.unlearn(self.store, run[0], ids, method, *work)
+        before = {each.id: earlier.found(self.store, each, tree) for each in run}
+        mine = {
+            "places": places,
+            "earlier": {request: others for request, others in before.items() if not places[request]},
+        }
+        if not (ids := self._ids(run)):
+            return {**self._nothing_left("unlearn"), **mine}
+        work = (self.progress, self.executor)
+        done = carry_out.unlearn(self.store, run[0], ids, self._method(run), *work)
         valued = revaluing.after_deletion(self.store, _holder(run), *work)
         everything = sorted({place for some in places.values() for place in some})
+        notes = [earlier.partly(others) for request, others in before.items() if places[request] and others]
         return {
             **done,
-            "degraded": [*done["degraded"], *revaluing.degraded(valued)],
+            **mine,
+            "degraded": [*done["degraded"], *revaluing.degraded(valued), *notes],
             "valuation": valued,
-            "places": places,
             "commitments": {request: [tree.leaves[p].hex() for p in some] for request, some in places.items()},
             "old_root": tree.root.hex(),
             "retained_root": tree.bury(everything).root.hex(),
@@ -122,6 +133,8 @@ class ModelSteps:
     def audit(self, run: Sequence[Request]) -> Record:
         """What audits find in the new model."""
         ids, seed = self._ids(run), self.config.audit_seed
+        if not ids:
+            return self._nothing_left("audit")
         work = (self.progress, self.executor)
         return carry_out.audited(self.store, _holder(run), ids, seed, self.config.shadow_models, *work)
 
@@ -131,8 +144,9 @@ class ModelSteps:
             due = requests.deadline(connection, request, datetime.now(UTC))
             parents = _derived(connection, self._record(request, "unlearn")["old_model"])
         last = datetime.combine(due.due, time(23, 59, 59), UTC)
-        steps = self._steps(request)
-        assured = casework.after_deletion(self.store, _holder([request]), request.id, steps, self.progress)
+        assured = earlier.assurance(self.store, request.id) or casework.after_deletion(
+            self.store, _holder([request]), request.id, self._steps(request), self.progress
+        )
         rule = f"{due.regime}/{due.version}"
         return {"deadline": receipts.timestamp(last), "rule": rule, "derived": parents, "assurance": assured}
 
@@ -159,15 +173,18 @@ class ModelSteps:
 
     def _steps(self, request: Request) -> dict[str, Any]:
         """What the receipt and the case speak of; the screening with a person's word on it."""
-        steps = {name: self._record(request, name) for name in ("unlearn", "audit")}
+        steps = {name: earlier.shared(self.store, request.id, name) for name in ("unlearn", "audit")}
         return {"screen": screened.decided(self.store, request, self._record(request, "screen")), **steps}
 
     def _ids(self, run: Sequence[Request]) -> list[str]:
         records = artifacts.read_records(self.store)
-        return list(dict.fromkeys(record for request in run for record in record_ids(records, request)))
+        return list(dict.fromkeys(each for request in run for each in earlier.left(self.store, request, records)))
 
     def _places(self, records: Records, tree: DataTree, request: Request) -> list[int]:
-        return sorted(tree.live[row] for row in records.rows(record_ids(records, request)))
+        return sorted(tree.live[row] for row in records.rows(earlier.left(self.store, request, records)))
+
+    def _nothing_left(self, step: str) -> Record:
+        return earlier.nothing_left(artifacts.digest_of(self.store, artifacts.WORKSPACE, "model") or "", step)
 
     def _method(self, run: Sequence[Request]) -> Method:
         return proving.completed(self.store, run[0], method_of(self.store, run[0].method))
@@ -182,18 +199,6 @@ def method_of(store: Store, wished: Any) -> Method:
         found: Method = decode(wished, (*METHODS, Series))
         return found
     return Retrain() if artifacts.read_recipe(store).sharding is None else Sharded()
-
-
-def record_ids(records: Records, request: Request) -> tuple[str, ...]:
-    """Ids of the records that a request concerns.
-
-    **Raises:** `RequesterError("unknown-owner" | "unknown-record")`.
-    """
-    subject = request.subject or requests.Subject()
-    if subject.owner is not None:
-        return records.owned_by(subject.owner)
-    records.rows(subject.records)
-    return subject.records
 
 
 def _holder(run: Sequence[Request]) -> str:

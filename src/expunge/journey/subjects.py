@@ -1,5 +1,6 @@
 """Whom requests concern: kept in one table that can be erased, compared, and named nowhere else."""
 
+import hashlib
 import re
 import secrets
 import unicodedata
@@ -11,7 +12,7 @@ from sqlalchemy import delete
 
 from expunge.errors import OperatorError, RequesterError
 from expunge.journey import tables
-from expunge.ledger import strict_json
+from expunge.ledger import salts, strict_json
 from expunge.ledger.store import Transaction
 from expunge.ledger.tables import add, find, next_id
 
@@ -61,6 +62,25 @@ def keep(tx: Transaction, request: str, subject: Subject) -> None:
     add(tx.connection, tables.subjects, id=next_id(tx.connection, tables.subjects), request=request, content=content)
 
 
+def commit(tx: Transaction, request: str, subject: Subject) -> str:
+    """A salted commitment to whom a request concerned, in hex; its salt is kept, and goes with the records' salts."""
+    salt = salts.new()
+    salts.keep(tx, {salt_name(request): salt})
+    return commitment(salt, subject)
+
+
+def commitment(salt: bytes, subject: Subject) -> str:
+    """SHA-256(salt || owner and record ids as canonical JSON), in hex."""
+    same = plain(subject)
+    content = strict_json.canonical({"owner": same.owner, "records": list(same.records)})
+    return hashlib.sha256(salt + content).hexdigest()
+
+
+def salt_name(request: str) -> str:
+    """Under which name the salt of a request's commitment is kept."""
+    return f"subject/{request}"
+
+
 def parse(content: bytes) -> Subject:
     """The subject in a row's bytes."""
     found = strict_json.loads(content)
@@ -94,6 +114,17 @@ def refuse_names(subject: Subject, words: str) -> None:
     for name in map(_folded, subject.names):
         if len(name) > _SHORT and name in words and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", words):
             raise OperatorError("names-a-person", "the words name an owner or a record of the request")
+
+
+def refuse_committed(salt: bytes | None, committed: str, words: str) -> None:
+    """As `refuse_names`, once the owner is known by a commitment alone: as they were written, up to four words long.
+
+    **Raises:** `OperatorError("names-a-person")`.
+    """
+    parts = re.findall(r"[^\s,;:.!?()\"']+", words) + words.split()
+    spans = {" ".join(parts[at : at + length]) for at in range(len(parts)) for length in range(1, 5)}
+    if salt is not None and any(commitment(salt, Subject(owner)) == committed for owner in spans):
+        raise OperatorError("names-a-person", "the words name the owner of the request")
 
 
 def check_words(words: str) -> None:

@@ -146,6 +146,11 @@ def target(name: str, state: State, failed_in: State | None, actor: Actor, table
     return state if move.target is Target.SAME else State(move.target)
 
 
+def decisions(state: State, table: Sequence[Move] = TABLE) -> tuple[str, ...]:
+    """The moves that a person may make of a request in this state."""
+    return tuple(move.name for move in table if state in move.sources and Actor.PERSON in move.actors)
+
+
 def check(table: Sequence[Move] = TABLE) -> tuple[str, ...]:
     """Everything that is wrong with a table, one line each; empty for a sound one.
 

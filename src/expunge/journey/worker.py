@@ -259,7 +259,7 @@ class _Worker:
             if left:
                 self._waiting[request.id] = f"{len(left)} derived models"
             elif requests.get(tx.connection, request.id).state is State.RECEIPTED:
-                requests.move(tx, request.id, "close", Actor.WORKER)
+                requests.close(tx, request.id)
 
     def _erase(self) -> None:
         """Whom a finished request concerned is nobody's business any more; a denied one's may yet complain."""

@@ -36,19 +36,29 @@ def publish(connection: Connection, folder: Path) -> int:
     published already; `OperatorError` with `log-corrupt` where nothing was ever signed, `disk-full`, `io-error`;
     `AttackSuspected("unsafe-path")` where `folder` is a link.
     """
-    if folder.is_symlink():
+    partial = folder.with_name(f".{folder.name}.partial")
+    if folder.is_symlink() or partial.is_symlink():
         raise AttackSuspected("unsafe-path", "a link stands in the place of the published log")
     with files.judged():
-        head, note = _head(connection)
-        before = _published(connection, folder)
-        if before is not None:
-            log.require_extension(connection, before, head.origin, head.size)
-        _sweep(folder)
-        start = 0 if before is None else before.size
-        written = [_write(folder, path, data) for path, data in _tiles(connection, start, head.size)]
-        written.append(_write(folder, CHECKPOINT, note.encode()))
-        _drop_partial(folder, start, head.size)
-        return sum(written)
+        if folder.exists():
+            return _publish(connection, folder)
+        written = _publish(connection, partial)  # the first time: with its checkpoint, or not at all
+        partial.rename(folder)
+        files.sync_folder(folder.parent)
+        return written
+
+
+def _publish(connection: Connection, folder: Path) -> int:
+    head, note = _head(connection)
+    before = _published(connection, folder)
+    if before is not None:
+        log.require_extension(connection, before, head.origin, head.size)
+    _sweep(folder)
+    start = 0 if before is None else before.size
+    written = [_write(folder, path, data) for path, data in _tiles(connection, start, head.size)]
+    written.append(_write(folder, CHECKPOINT, note.encode()))
+    _drop_partial(folder, start, head.size)
+    return sum(written)
 
 
 def published_faults(connection: Connection, folder: Path) -> Iterator[str]:

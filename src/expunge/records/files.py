@@ -1,5 +1,6 @@
 """Files from elsewhere: found, measured before they are read, and told apart by their first bytes."""
 
+import os
 import stat
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -38,7 +39,8 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
     **Raises:** `OperatorError("no-such-file" | "bad-data")`.
     """
     with opened(path) as file:
-        raw = file.read(limit + 1)
+        size = os.fstat(file.fileno()).st_size  # asked for in full, `read` makes room for what is not there
+        raw = file.read(min(size, limit) + 1)
     if len(raw) > limit:
         raise bad(f"{path.name[:60]!r} is larger than {limit:,} bytes")
     return raw

@@ -1,0 +1,136 @@
+"""Requests whose records an earlier request deleted before their turn came: they end as well, under that deletion.
+
+Two requests for one person may be open at once. Where each record stood in the tree of commitments is kept from the
+filing on; it says of nobody who they are. A request that finds tombstones there has nothing left to delete, shares the
+run that put them there, and its receipt says so.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from expunge.errors import RequesterError
+from expunge.journey import artifacts, requests, worker
+from expunge.journey.requests import Request
+from expunge.journey.transitions import State
+from expunge.ledger import objects
+from expunge.ledger.store import Store, Transaction
+from expunge.records import DataTree, Records
+from expunge_verify import TOMBSTONE
+
+ROLE: Final = "places"
+"""Under which a request points at where its records stood when it was filed."""
+
+WORDS: Final = "The records were deleted before this request's turn, for another request that names them too."
+"""Said in the screening of a request that has nothing left to delete."""
+
+_DELETED: Final = (State.RECEIPTED, State.CLOSED)
+
+
+def keep_places(tx: Transaction, request: str, places: Sequence[int]) -> None:
+    """Remember where a request's records stand, with its filing."""
+    objects.put_json(tx, {"places": list(places)}, "places", (worker.holder(request), ROLE))
+
+
+def left(store: Store, request: Request, records: Records) -> tuple[str, ...]:
+    """Ids of the request's records that are still here; empty only where earlier requests deleted all of them.
+
+    **Raises:** `RequesterError("unknown-owner" | "unknown-record")` for what was never here.
+    """
+    subject = request.subject or requests.Subject()
+    try:
+        return requested(records, subject)
+    except RequesterError:
+        if not _buried(store, request.id, artifacts.read_tree(store)):
+            raise
+    return tuple(each for each in subject.records if each in records.row_of)
+
+
+def requested(records: Records, subject: requests.Subject) -> tuple[str, ...]:
+    """Ids of the records that a subject concerns.
+
+    **Raises:** `RequesterError("unknown-owner" | "unknown-record")`.
+    """
+    if subject.owner is not None:
+        return records.owned_by(subject.owner)
+    records.rows(subject.records)
+    return subject.records
+
+
+def found(store: Store, request: Request, tree: DataTree) -> list[str]:
+    """Ids of the requests under which records of this one were deleted before, oldest first."""
+    gone = _buried(store, request.id, tree)
+    with store.reading() as connection:
+        done = requests.list_all(connection, _DELETED) if gone else ()
+    records = ((each.id, worker.read_record(store, each.id, "unlearn")) for each in done if each.id != request.id)
+    return [other for other, record in records if gone & set(record["places"].get(other, ()))]
+
+
+def nothing_left(model: str, step: str) -> dict[str, Any]:
+    """The record of a step of a run that found nothing left to delete; `shared` says what was done instead."""
+    if step == "unlearn":
+        return {"method": "none", "old_model": model, "new_model": model, "degraded": []}
+    return {"method": "none", "summary": WORDS, "readings": [], "degraded": [], "retraining": None}
+
+
+def partly(others: Sequence[str]) -> str:
+    """What the receipt of a request says some of whose records were deleted before."""
+    return f"Some of the records that were asked for had been deleted before, under: {', '.join(others)}."
+
+
+def assurance(store: Store, request: str) -> dict[str, Any] | None:
+    """The assurance of the run that deleted a request's records before; None where it has a run of its own."""
+    others = _others(store, request)
+    if not others:
+        return None
+    found: dict[str, Any] = worker.read_record(store, others[-1], "receipt")["assurance"]
+    return {**found, "before": None, "after": None}
+
+
+def shared(store: Store, request: str, step: str) -> Any:
+    """The record of a step; of a request with nothing left, that of the latest run that deleted its records.
+
+    Its `places` and `commitments` then name the records of this request. Where several runs deleted them, no single
+    proof joins the roots before and after: it is left out, and each of their receipts has its own.
+    """
+    own = worker.read_record(store, request, step)
+    others = _others(store, request)
+    if not others:
+        return own
+    record = worker.read_record(store, others[-1], step)
+    if step != "unlearn":
+        return record
+    parts = [worker.read_record(store, other, step) for other in others]
+    names = _names(request, _places(store, request), parts)
+    proof = record["deletion_proof"] if len({part["retained_root"] for part in parts}) == 1 else None
+    said = f"{WORDS} Deleted under: {', '.join(others)}."
+    return {
+        **record,
+        **names,
+        "old_root": parts[0]["old_root"],
+        "deletion_proof": proof,
+        "degraded": [*record["degraded"], said],
+    }
+
+
+def _others(store: Store, request: str) -> list[str]:
+    done = worker.read_record(store, request, "unlearn")
+    return [] if done is None else list(done.get("earlier", {}).get(request, ()))
+
+
+def _names(request: str, places: Sequence[int], parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Where this request's records stood and their commitments, as the runs that deleted them recorded both."""
+    leaves: dict[int, str] = {}
+    for part in parts:
+        for other, some in part["places"].items():
+            leaves |= dict(zip(some, part["commitments"][other], strict=True))
+    known = [place for place in places if place in leaves]
+    return {"places": {request: known}, "commitments": {request: [leaves[place] for place in known]}}
+
+
+def _places(store: Store, request: str) -> list[int]:
+    digest = artifacts.digest_of(store, worker.holder(request), ROLE)
+    return [] if digest is None else list(objects.read_json(store, digest)["places"])
+
+
+def _buried(store: Store, request: str, tree: DataTree) -> set[int]:
+    return {place for place in _places(store, request) if tree.leaves[place] == TOMBSTONE}

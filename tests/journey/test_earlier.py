@@ -1,0 +1,181 @@
+"""Several requests for one person, and the same command again after the close: each ends with a receipt."""
+
+import contextlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import expunge_verify
+import real_workspace
+from expunge.cli.main import main
+from expunge.errors import ExpungeError
+from expunge.journey import artifacts, earlier, pages, requests
+from expunge.journey.checks import fsck
+from expunge.journey.desk import Desk
+from expunge.journey.requests import Request
+from expunge.journey.steps import ModelSteps
+from expunge.journey.workspace import Workspace
+from expunge.ledger.store import Store
+from expunge.unlearning import FineTune
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return real_workspace.create(tmp_path_factory.mktemp("earlier") / "ws")
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    real_workspace.hurry(monkeypatch)
+
+
+@pytest.fixture
+def store(workspace: Workspace) -> Iterator[Store]:
+    with workspace.store() as opened:
+        yield opened
+
+
+def filed(desk: Desk, store: Store, owner: str | None = None, ids: tuple[str, ...] = (), **more: object) -> Request:
+    words = {"method": None, "key": None, **more}
+    return desk._file(store, owner, ids or None, words["method"], words["key"], "desk")  # type: ignore[arg-type]
+
+
+def verified(outcome: dict[str, object]) -> dict[str, str]:
+    report = expunge_verify.verify(Path(str(outcome["bundle"])).read_bytes(), model=Path(str(outcome["model_file"])))
+    assert report.holds, report
+    return {check.name: check.message for check in report.checks}
+
+
+def next_owner(store: Store) -> str:
+    """One of those who still have training records."""
+    return sorted(set(artifacts.read_records(store).train.owners))[0]
+
+
+def test_requests_that_overlap_all_end_in_receipts_that_verify(workspace: Workspace, store: Store):
+    desk, owner = Desk(workspace), next_owner(store)
+    held = artifacts.read_records(store).owned_by(owner)
+    first, again = filed(desk, store, owner), filed(desk, store, owner)
+    assert first.id == again.id, "without a key the same that is open is one request"
+    second = filed(desk, store, owner, key="6f0e3f0a-1111-4111-8111-000000000011")
+    some = filed(desk, store, ids=held[:1])
+    other = filed(desk, store, owner, method=FineTune())
+    assert len({first.id, second.id, some.id, other.id}) == 4
+    desk._work(store, [first.id], None)
+    assert owner not in artifacts.read_records(store).owners
+    desk.resume()
+    for request, count in ((first, len(held)), (second, len(held)), (some, 1), (other, len(held))):
+        outcome = desk.outcome(store, request.id)
+        assert (outcome["state"], outcome["forgotten"]) == ("closed", count)
+        assert outcome["claim"] == "exact"
+        assert f"the {count} of this receipt became tombstones" in verified(outcome)["deletion"]
+        assert (earlier.WORDS in str(outcome["degraded"])) == (request != first)
+        assert Path(outcome["report"]).is_file()
+    assert fsck(workspace.folder).problems == ()
+
+
+def test_what_is_left_is_deleted_and_the_rest_is_said(workspace: Workspace, store: Store):
+    desk, owner = Desk(workspace), next_owner(store)
+    held = artifacts.read_records(store).owned_by(owner)
+    part, whole = filed(desk, store, ids=held[:2]), filed(desk, store, owner)
+    third = filed(desk, store, ids=held)
+    desk._work(store, [part.id], None)
+    desk._work(store, [whole.id], None)
+    desk._work(store, [third.id], None)
+    rest, all_of_it = (desk.outcome(store, each.id) for each in (whole, third))
+    assert rest["forgotten"] == len(held) - 2
+    assert any(part.id in line for line in rest["degraded"])
+    verified(rest)
+    assert all_of_it["forgotten"] == len(held)
+    assert "proof" in verified(all_of_it)["deletion"], "two runs: no single proof joins the roots"
+    assert part.id in str(all_of_it["degraded"])
+    assert whole.id in str(all_of_it["degraded"])
+
+
+def test_a_deletion_between_the_look_and_the_filing_is_seen(
+    workspace: Workspace, store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    """The records go while a second process checks its request at the door: it must not be filed for nothing."""
+    desk, owner = Desk(workspace), next_owner(store)
+    check, done = Desk._check, []
+
+    def slow(self: Desk, *arguments: object) -> list[int]:
+        places = check(self, *arguments)  # type: ignore[arg-type]
+        if not done:
+            done.append(True)
+            done.append(Desk(workspace).forget(owner=owner))
+        return places
+
+    monkeypatch.setattr(Desk, "_check", slow)
+    assert desk.forget(owner=owner)["request"] == done[1]["request"]
+    with store.reading() as connection:
+        assert not requests.list_all(connection, ["verified", "failed"])  # type: ignore[list-item]
+
+
+def test_the_same_again_after_the_close_is_the_same_until_the_salts_go(workspace: Workspace, store: Store):
+    desk, owner = Desk(workspace), next_owner(store)
+    outcome = desk.forget(owner=owner)
+    assert desk.forget(owner=owner) == outcome
+    everything = b"".join(path.read_bytes() for path in workspace.folder.rglob("*") if path.is_file())
+    assert owner.encode() not in everything
+    desk.forget_salts(outcome["request"], "asked for")
+    assert desk.forget_salts(outcome["request"], "asked for")["destroyed"] == outcome["forgotten"]
+    with pytest.raises(ExpungeError, match="no record belongs") as refused:
+        desk.forget(owner=owner)
+    assert refused.value.code == "unknown-owner"
+
+
+def run(*words: str) -> tuple[int, dict[str, object]]:
+    caught = io.StringIO()
+    with contextlib.redirect_stdout(caught):
+        status = main([*words, "--json"])
+    return status, json.loads(caught.getvalue() or "{}")
+
+
+def test_a_challenge_killed_past_its_close_is_caught_up(
+    workspace: Workspace, store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    """Killed between the close and the publishing: the page and the log come with the same command."""
+    folder, owner = workspace.folder, next_owner(store)
+    command = ("-w", str(folder), "forget", "--owner", owner, "--provable")
+    request = str(run(*command)[1]["request"])
+    same = ("-w", str(folder), "challenge", request, "--nonce", "n-1")
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pages, "write", killed)
+        assert run(*same)[0] == 130
+    size = (folder / "log" / "checkpoint").read_text().splitlines()[1]
+    status, outcome = run(*same)
+    assert (status, outcome["state"]) == (0, "closed")
+    assert Path(str(outcome["report"])).is_file()
+    assert int((folder / "log" / "checkpoint").read_text().splitlines()[1]) > int(size)
+    (folder / "log" / "checkpoint").unlink()
+    status, again = run(*command)
+    assert (status, again["request"], again["state"]) == (0, request, "closed")
+    assert (folder / "log" / "checkpoint").is_file()
+
+
+def test_a_provable_request_whose_records_are_gone_ends_too(workspace: Workspace, store: Store):
+    folder, owner = str(workspace.folder), next_owner(store)
+    request = str(run("-w", folder, "forget", "--owner", owner, "--provable")[1]["request"])
+    assert run("-w", folder, "forget", "--owner", owner)[1]["state"] == "closed"
+    status, outcome = run("-w", folder, "challenge", request, "--nonce", "n-2")
+    assert (status, outcome["state"], outcome["method"]) == (0, "closed", "retrain")
+    verified(outcome)
+
+
+def test_what_was_never_here_is_still_refused(workspace: Workspace, store: Store):
+    """A request filed by a version that kept no places fails as before, by its code."""
+    desk, owner = Desk(workspace), next_owner(store)
+    request = filed(desk, store, owner)
+    steps = ModelSteps(store, None)  # type: ignore[arg-type]
+    stranger = replace(request, id="r" + "0" * 16, subject=requests.Subject("nobody-9"))
+    with pytest.raises(ExpungeError) as refused:
+        steps.plan([stranger])
+    assert refused.value.code == "unknown-owner"
