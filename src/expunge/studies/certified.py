@@ -11,7 +11,7 @@ from expunge.networks import CNN, MLP, Network
 from expunge.randomness import numpy_generator
 from expunge.records import Records
 from expunge.reports.study import StudyFigure
-from expunge.studies.certified_cells import SECRET, Timed, coverage, games, quality, solvers, stopped_at, timed, way
+from expunge.studies.certified_cells import Timed, coverage, games, quality, solvers, stopped_at, timed, way
 from expunge.studies.certified_figures import certified_figures
 from expunge.studies.claims import StudyClaim, mean_claim
 from expunge.studies.frame import Row, Setting
@@ -125,7 +125,7 @@ class CertifiedStudy:
 
 
 def _unlearned(start: Trained, records: Records, forget: tuple[str, ...], method: Method, seed: int) -> Timed:
-    return timed(lambda: unlearn(start, records, forget, method, seed=SECRET + seed))
+    return timed(lambda: unlearn(start, records, forget, method, seed=seed))
 
 
 def _entry(name: str, done: Timed, retrained: Timed) -> Row:
@@ -164,7 +164,7 @@ def _sequence(records: Records, seed: int) -> Row:
     for number in range(DELETIONS):
         forget = tuple(names[number * each : (number + 1) * each])
         method = CertifiedHead(requests=DELETIONS, spent=spent)
-        done = unlearn(trained, records, forget, method, seed=SECRET + seed + number)
+        done = unlearn(trained, records, forget, method)
         trained, records, spent = done.trained, done.records, done.claim.epsilon or 0.0
         sizes.append(len(trained.model.file))
     accuracy = accuracy_on_test(trained.model, records)

@@ -11,7 +11,7 @@ from expunge.training.head import Head, HeadSolution, fixed_features, head_of, r
 from expunge.training.platform import deterministic
 from expunge.unlearning.accounting import Budget, Privacy
 from expunge.unlearning.method import Claim, ClaimKind, Deletion, Description, Forecast, Unlearned, finish
-from expunge.unlearning.release import clock, gaussian, ground, guessable, released
+from expunge.unlearning.release import ADAPTIVE, clock, gaussian, ground, released
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,10 @@ class CertifiedHead:
             head = Head(fixed_features(before.module(), part.features), part.targets, part.classes, l2)
             goal = self.noise * self.privacy.share * l2
             solution, notes = self._solved(head, read_head(state, name), goal)
-        weights = solution.weights + gaussian(solution.weights, self.noise, deletion.seed, "unlearning/head/noise")
+        weights = solution.weights + gaussian(solution.weights, self.noise, deletion.noise_key, "unlearning/head/noise")
         trained = released(deletion, records, write_head(state, name, weights), started, solution.passes * len(part))
         claim = self._claim(deletion, head, solution, budget)
-        return finish(self, deletion, trained, claim, *notes, *guessable(deletion), refitted=True)
+        return finish(self, deletion, trained, claim, *notes, refitted=True)
 
     def _solved(self, head: Head, start: torch.Tensor, goal: float) -> tuple[HeadSolution, tuple[str, ...]]:
         found = solve_head(head, start, gradient_norm=goal, passes=self.passes)
@@ -142,7 +142,7 @@ class CertifiedHead:
                 f"Cross-entropy with penalty l2 = {head.l2:g} is l2-strongly convex: the distance to the optimum is at "
                 f"most gradient norm over l2 = {bound:.3g}, computed in double precision, within the "
                 f"{covered:.3g} that noise {self.noise:g} and mu {self.privacy.share:.4g} cover.",
-                "Requests do not depend on earlier releases; the run's seed, which the noise is from, stays secret.",
+                ADAPTIVE,
             ),
             theorem="|W - W*| <= |grad F(W)| / l2 (strong convexity), Gaussian mechanism of Balle and Wang 2018, "
             "theorem 8; releases compose by the sum of squares",

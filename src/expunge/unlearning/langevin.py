@@ -80,7 +80,8 @@ class Langevin:
             (
                 f"{self.steps} full-batch steps, rate {self.lr:g}, gradients of records clipped to {self.clip:g}, "
                 f"noise {self.sigma(total):.4g}; {count} of {total} records gone since training.",
-                "Nothing is assumed of the network or the loss; the training's seed stays secret.",
+                "Nothing is assumed of the network or the loss. Requests do not depend on the model: the bound is for "
+                "records that were fixed before training.",
             ),
             theorem="composition of Gaussian mechanisms (Dong, Roth and Su 2022), Balle and Wang 2018",
             epsilon=epsilon,
@@ -110,8 +111,8 @@ class Langevin:
         return count
 
 
-def train_noisily(recipe: Recipe, records: Records, langevin: Langevin, *, seed: int) -> Trained:
-    """Train the recipe's network, from its own initial weights, by `langevin`; `seed` draws the noise and is a secret.
+def train_noisily(recipe: Recipe, records: Records, langevin: Langevin, *, noise_key: bytes | None = None) -> Trained:
+    """Train the recipe's network, from its own initial weights, by `langevin`; the noise as in `Deletion.noise_key`.
 
     Optimiser, schedule and epochs of the recipe have no part in it.
     """
@@ -133,7 +134,7 @@ def train_noisily(recipe: Recipe, records: Records, langevin: Langevin, *, seed:
                 each = slopes(point, part.features[rows], part.targets[rows])
                 total += (each * (langevin.clip / each.norm(dim=1).clamp_min(langevin.clip))[:, None]).sum(0)
             point = point - langevin.lr * total / len(part)
-            point = point + gaussian(point, sigma, seed, f"training/langevin/{step}")
+            point = point + gaussian(point, sigma, noise_key, f"training/langevin/{step}")
     state = {**state_of(module), **{name: value.clone() for name, value in where.unflatten(point).items()}}
     model = Model(recipe, part.shape, part.classes, (state,))
     store = MemoryCheckpoints(states={f"{STAGE}/{len(part)}": state})
