@@ -5,9 +5,10 @@ from dataclasses import FrozenInstanceError, fields, replace
 import pytest
 
 from expunge.errors import ExpungeError
+from expunge.networks import RandomFeatures
 from expunge.plain import decode, encode
 from expunge.records import Records
-from expunge.training import Model, Recipe, Trained, train
+from expunge.training import HeadSolver, Model, Recipe, Trained, train
 from expunge.unlearning import (
     AMUN,
     SCRUB,
@@ -16,6 +17,7 @@ from expunge.unlearning import (
     BoundaryShrink,
     ClaimKind,
     Deletion,
+    Downdate,
     FineTune,
     FisherForgetting,
     GradientAscent,
@@ -39,6 +41,7 @@ KEY = bytes(range(32))  # noise that a guarantee rests on comes from no seed
 METHODS = [
     Retrain(),
     Sharded(),
+    Downdate(),
     FineTune(epochs=1),
     NoisyFineTuning(epochs=4),
     OutputPerturbation(epochs=4),
@@ -64,7 +67,9 @@ def carried_out(method: Method, trained: Trained, few: Records, forget: tuple[st
     return method.run(replace(prepare(trained, few, forget, seed=SEED), noise_key=KEY))
 
 
-def fitting(method: Method, plain: Trained, sharded: Trained) -> Trained:
+def fitting(method: Method, plain: Trained, sharded: Trained, few: Records) -> Trained:
+    if isinstance(method, Downdate):
+        return train(Recipe(network=RandomFeatures(30), optimiser=HeadSolver(loss="squares"), epochs=1), few)
     return sharded if isinstance(method, Sharded) else plain
 
 
@@ -74,8 +79,8 @@ def method(request: pytest.FixtureRequest) -> Method:
 
 
 @pytest.fixture(scope="module")
-def trained(method: Method, plain_model: Trained, sharded_model: Trained) -> Trained:
-    return fitting(method, plain_model, sharded_model)
+def trained(method: Method, plain_model: Trained, sharded_model: Trained, few: Records) -> Trained:
+    return fitting(method, plain_model, sharded_model, few)
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ def methods() -> "dict[str, Method]":
         BoundaryShrink,
         Certified,
         CertifiedHead,
+        Downdate,
         FineTune,
         FisherForgetting,
         GradientAscent,
@@ -43,6 +44,7 @@ def methods() -> "dict[str, Method]":
     known: tuple[Method, ...] = (
         Retrain(),
         Sharded(),
+        Downdate(),
         FineTune(),
         L1Sparse(),
         SalUn(),

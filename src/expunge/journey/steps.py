@@ -27,6 +27,7 @@ from expunge.ledger.store import Store, Transaction
 from expunge.plain import decode
 from expunge.progress import Progress
 from expunge.records import DataTree, Records
+from expunge.training import HeadSolver
 from expunge.training.curvature import Series
 from expunge.unlearning import (
     AMUN,
@@ -36,6 +37,7 @@ from expunge.unlearning import (
     BoundaryShrink,
     Certified,
     CertifiedHead,
+    Downdate,
     FineTune,
     FisherForgetting,
     GradientAscent,
@@ -57,6 +59,7 @@ from expunge.unlearning import (
 METHODS: Final[tuple[type, ...]] = (
     Retrain,
     Sharded,
+    Downdate,
     FineTune,
     L1Sparse,
     SalUn,
@@ -177,7 +180,10 @@ def method_of(store: Store, wished: Any) -> Method:
     if wished is not None:
         found: Method = decode(wished, (*METHODS, Series))
         return found
-    return Retrain() if artifacts.read_recipe(store).sharding is None else Sharded()
+    recipe = artifacts.read_recipe(store)
+    if isinstance(recipe.optimiser, HeadSolver) and recipe.optimiser.loss == "squares":
+        return Downdate()
+    return Retrain() if recipe.sharding is None else Sharded()
 
 
 def record_ids(records: Records, request: Request) -> tuple[str, ...]:

@@ -18,10 +18,12 @@ from expunge.randomness import numpy_generator
 from expunge.records import Records
 from expunge.studies.certified_cells import Retrained, processor_seconds, quality, retrained, stopped_at
 from expunge.training import Model, Recipe, Trained, accuracy_on_test, train
-from expunge.training.certifiable import certifiable_recipe
+from expunge.training.certifiable import certifiable_recipe, downdatable_recipe
 from expunge.training.head import Head, fixed_features, head_of, read_head, solve_head
 from expunge.unlearning import (
     CertifiedHead,
+    ClaimKind,
+    Downdate,
     FineTune,
     FisherForgetting,
     GradientAscent,
@@ -39,6 +41,7 @@ from expunge.unlearning.release import gaussian, into_ball
 DELTA = 1e-5
 NOISY: tuple[Method, ...] = (NoisyFineTuning(), OutputPerturbation(), Newton(damping=1.0, noise=0.001))
 BASELINES: tuple[Method, ...] = (FineTune(), GradientAscent(), FisherForgetting(), Influence())
+ALONE = ("retrain", "retrain-head", "retrain-least-squares")
 SHOTS = 2000
 """Draws of each side in the game on the model itself."""
 
@@ -49,17 +52,19 @@ def deletions(records: Records, network: Network, recipe: Recipe, shares: tuple[
     """The rows of one network and seed; the empirical baselines only where `full`."""
     recipe = replace(recipe, network=network)
     head = certifiable_recipe(records.shape, records.classes, seed=recipe.seed)
-    whole, solved = train(recipe, records), train(head, records)
+    squares = downdatable_recipe(records.shape, records.classes, seed=recipe.seed)
+    whole, solved, summed = train(recipe, records), train(head, records), train(squares, records)
     rows: list[Row] = []
     for share in shares:
         part = records.train
         drawn = numpy_generator(recipe.seed, f"study/certified/{share}").permutation(len(part))
         forget = tuple(part.ids[row] for row in drawn[: max(1, round(share * len(part)))])
         left = records.without(forget).refit()
-        scene = _Scene(records, forget, left, retrained(recipe, left), retrained(head, left))
-        found = [scene.reference("retrain", scene.network), scene.reference("retrain-head", scene.head)]
-        methods = [CertifiedHead(requests=10), *NOISY, *(BASELINES if full else ())]
-        found += [scene.measured(solved if method is methods[0] else whole, method) for method in methods]
+        again = retrained(recipe, left), retrained(head, left), retrained(squares, left)
+        scene = _Scene(records, forget, left, *again)
+        found = [scene.reference(name, done) for name, done in zip(ALONE, again, strict=True)]
+        found += [scene.measured(solved, CertifiedHead(requests=10)), scene.measured(summed, Downdate())]
+        found += [scene.measured(whole, method) for method in (*NOISY, *(BASELINES if full else ()))]
         rows += [{"share": share, **row} for row in found]
     return rows
 
@@ -71,6 +76,7 @@ class _Scene:
     left: Records
     network: Retrained
     head: Retrained
+    squares: Retrained
 
     def reference(self, name: str, done: Retrained) -> Row:
         base = {"method": name, "claim": "exact", "epsilon": 0.0, "delta": 0.0}
@@ -82,19 +88,25 @@ class _Scene:
         key = os.urandom(32)
         deletion = replace(prepare(start, self.records, self.forget), noise_key=key)
         done, seconds = processor_seconds(lambda: method.run(deletion))
-        model, own = done.trained.model, self.head if isinstance(method, CertifiedHead) else self.network
+        model, own = done.trained.model, self._own(method)
         epochs = getattr(method, "epochs", None) or seconds / self.network.seconds * self.network.model.recipe.epochs
         return {
             "method": method.describe().name,
             "claim": str(done.claim.kind),
-            "epsilon": done.claim.epsilon,
-            "delta": done.claim.delta,
+            "epsilon": 0.0 if done.claim.kind is ClaimKind.EXACT else done.claim.epsilon,
+            "delta": 0.0 if done.claim.kind is ClaimKind.EXACT else done.claim.delta,
             **_certificate(method, start, done, own.model, self.left, key),
             **self._cost(seconds, done.cost.gradient_evaluations, own),
             **quality(model, self.records, self.forget, own.model),
             **self._stopped(seconds, accuracy_on_test(model, self.left), own),
             "accuracy_fresh_network": self._fresh(epochs),
         }
+
+    def _own(self, method: Method) -> Retrained:
+        """Retraining of the model that the method works on."""
+        if isinstance(method, CertifiedHead):
+            return self.head
+        return self.squares if isinstance(method, Downdate) else self.network
 
     def _cost(self, seconds: float, evaluations: int, own: Retrained) -> Row:
         return {
@@ -125,6 +137,8 @@ def _certificate(method: Method, start: Trained, done: Unlearned, again: Model, 
     """Noise used and asked for, epsilon by theorem, and what an attacker shows who knows all but the noise."""
     if isinstance(method, CertifiedHead):
         return _of_head(method, done, left, key)
+    if isinstance(method, Downdate):
+        return _line(0.0, 0.0, 0.0, float((_flat(done.trained.model) - _flat(again)).norm()))
     if isinstance(method, NoisyFineTuning):
         return _line(done.claim.epsilon, method.sigma, method.sigma, None)
     before, after, goal = (_flat(model) for model in (start.model, done.trained.model, again))

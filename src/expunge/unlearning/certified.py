@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from expunge.errors import ProgrammerError
 from expunge.networks import initialise
-from expunge.training import CrossEntropy
+from expunge.training import CrossEntropy, HeadSolver
 from expunge.training.head import head_of
 from expunge.unlearning.accounting import Privacy
+from expunge.unlearning.downdate import Downdate
 from expunge.unlearning.head import CertifiedHead
 from expunge.unlearning.method import ClaimKind, Deletion, Description, Forecast, Method, Unlearned
 from expunge.unlearning.noisy_fine_tuning import OutputPerturbation
@@ -17,10 +18,10 @@ from expunge.unlearning.retrain import Retrain
 class Certified:
     """Ask for a guarantee instead of a method.
 
-    On fixed features with a trained linear end: `CertifiedHead`, or `Retrain` where that takes fewer gradients, for it
-    meets every epsilon. On any other network a refusal that says what each way out would take: whole-network
-    certificates at a small epsilon leave a network that is no better than a fresh one, so that none of them is chosen
-    for anybody; who wants them names them.
+    On fixed features with a least-squares end: `Downdate`, which is exact. With a cross-entropy end: `CertifiedHead`,
+    or `Retrain` where that takes fewer gradients, for it meets every epsilon. On any other network a refusal that says
+    what each way out would take: whole-network certificates at a small epsilon leave a network that is no better than
+    a fresh one, so that none of them is chosen for anybody; who wants them names them.
 
     **Arguments:** `epsilon`, `delta`, `requests`, `spent`: as in `CertifiedHead`.
 
@@ -61,6 +62,8 @@ class Certified:
                 f"no method meets epsilon {self.epsilon:g} on this network at less than the cost of retraining it",
                 self._ways_out(deletion),
             )
+        if isinstance(recipe.optimiser, HeadSolver) and recipe.optimiser.loss == "squares":
+            return Downdate()
         method = CertifiedHead(self.epsilon, self.delta, self.requests, self.spent)
         if method.plan(deletion).gradient_evaluations > deletion.retraining_evaluations:
             return Retrain()

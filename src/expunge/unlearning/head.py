@@ -110,7 +110,8 @@ class CertifiedHead:
         ground(deletion)
         recipe, before = deletion.recipe, deletion.trained.model
         found = head_of(initialise(recipe.network, before.shape, before.classes, seed=recipe.seed, name="network"))
-        if found is None or not isinstance(recipe.loss, CrossEntropy):
+        squares = isinstance(recipe.optimiser, HeadSolver) and recipe.optimiser.loss == "squares"
+        if found is None or squares or not isinstance(recipe.loss, CrossEntropy):
             raise ProgrammerError(
                 "method-unfit",
                 "the head's theorem wants fixed features, one trained linear layer and cross-entropy",

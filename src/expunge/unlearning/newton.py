@@ -154,6 +154,8 @@ def _not_convex(deletion: Deletion, penalty: float) -> tuple[str, ...]:
     """Why the strongly convex theorem does not cover this model; empty where it does."""
     recipe, before = deletion.recipe, deletion.trained.model
     found = head_of(initialise(recipe.network, before.shape, before.classes, seed=recipe.seed, name="network"))
+    if isinstance(recipe.optimiser, HeadSolver) and recipe.optimiser.loss == "squares":
+        return ("The step is of cross-entropy, and this head minimises squares: take `downdate`.",)
     if found is None or not isinstance(recipe.loss, CrossEntropy):
         return WHY_EMPIRICAL
     if not penalty:
