@@ -8,7 +8,7 @@ from expunge.errors import ExpungeError
 from expunge.networks import RandomFeatures
 from expunge.plain import decode, encode
 from expunge.records import Records
-from expunge.training import HeadSolver, Model, Recipe, Trained, train
+from expunge.training import LeastSquares, Model, Recipe, Trained, train
 from expunge.unlearning import (
     AMUN,
     SCRUB,
@@ -69,7 +69,7 @@ def carried_out(method: Method, trained: Trained, few: Records, forget: tuple[st
 
 def fitting(method: Method, plain: Trained, sharded: Trained, few: Records) -> Trained:
     if isinstance(method, Downdate):
-        return train(Recipe(network=RandomFeatures(30), optimiser=HeadSolver(loss="squares"), epochs=1), few)
+        return train(Recipe(network=RandomFeatures(30), optimiser=LeastSquares(), epochs=1), few)
     return sharded if isinstance(method, Sharded) else plain
 
 

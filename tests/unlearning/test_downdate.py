@@ -11,12 +11,12 @@ from expunge.journey.desk import Desk
 from expunge.journey.workspace import Workspace
 from expunge.networks import RandomFeatures
 from expunge.records import Records
-from expunge.training import HeadSolver, MemoryCheckpoints, Recipe, Trained, train
+from expunge.training import LeastSquares, MemoryCheckpoints, Recipe, Trained, train
 from expunge.training.head import fixed_features, read_head
 from expunge.training.least_squares import GRID, SUMS, Sums, sums_of
 from expunge.unlearning import Certified, CertifiedHead, ClaimKind, Downdate, prepare, unlearn
 
-SQUARES = Recipe(network=RandomFeatures(40), optimiser=HeadSolver(l2=1e-3, loss="squares"), epochs=1)
+SQUARES = Recipe(network=RandomFeatures(40), optimiser=LeastSquares(l2=1e-3), epochs=1)
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from expunge.ledger.store import Store, Transaction
 from expunge.plain import decode
 from expunge.progress import Progress
 from expunge.records import DataTree, Records
-from expunge.training import HeadSolver
+from expunge.training import LeastSquares
 from expunge.training.curvature import Series
 from expunge.unlearning import (
     AMUN,
@@ -181,7 +181,7 @@ def method_of(store: Store, wished: Any) -> Method:
         found: Method = decode(wished, (*METHODS, Series))
         return found
     recipe = artifacts.read_recipe(store)
-    if isinstance(recipe.optimiser, HeadSolver) and recipe.optimiser.loss == "squares":
+    if isinstance(recipe.optimiser, LeastSquares):
         return Downdate()
     return Retrain() if recipe.sharding is None else Sharded()
 

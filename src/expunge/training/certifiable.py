@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from expunge.errors import ProgrammerError
 from expunge.networks import Network, OrientedFilters, RandomFeatures
-from expunge.training.recipe import HeadSolver, Recipe
+from expunge.training.recipe import HeadSolver, LeastSquares, Recipe
 
 
 def downdatable_recipe(shape: tuple[int, ...], classes: int, *, seed: int = 0, l2: float = 1e-4) -> Recipe:
@@ -13,7 +13,7 @@ def downdatable_recipe(shape: tuple[int, ...], classes: int, *, seed: int = 0, l
     **Raises:** as `certifiable_recipe`.
     """
     made = certifiable_recipe(shape, classes, seed=seed)
-    return replace(made, optimiser=HeadSolver(l2=l2, loss="squares"), epochs=1)
+    return replace(made, optimiser=LeastSquares(l2=l2), epochs=1)
 
 
 IMAGE_SIDE = 16

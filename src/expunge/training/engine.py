@@ -13,7 +13,7 @@ from expunge.training.courses import Batches, BatchStream, Stage
 from expunge.training.head import Head, fixed_features, head_of, solve_head, write_head
 from expunge.training.least_squares import sums_of
 from expunge.training.pruning.masks import Held
-from expunge.training.recipe import CrossEntropy, HeadSolver, Recipe
+from expunge.training.recipe import CrossEntropy, HeadSolver, LeastSquares, Recipe
 
 
 def run_stage(
@@ -110,7 +110,7 @@ def _solve(
     found = head_of(module)
     if found is None or not isinstance(recipe.loss, CrossEntropy) or recipe.radius is not None:
         raise ProgrammerError("method-unfit", "HeadSolver wants fixed features, one linear layer, cross-entropy")
-    if solver.loss == "squares":
+    if isinstance(solver, LeastSquares):
         sums = sums_of(module, features[rows], targets[rows], found[1].out_features)
         module.load_state_dict(write_head(state_of(module), found[0], sums.solve(solver.l2)))
         if stepped is not None:

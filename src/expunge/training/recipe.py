@@ -61,20 +61,23 @@ class HeadSolver:
 
     The recipe's `epochs` are then passes over the records at most; batch size and schedule have no part in it.
 
-    **Arguments:** `l2`: penalty (l2/2)|W|^2 beside the mean loss; `gradient_norm`: where to stop; `loss`: what the head
-    minimises, `"cross-entropy"`, or `"squares"` of the distance to unit vectors, which one linear system solves and
-    from which records can be taken exactly (`unlearning.Downdate`).
+    **Arguments:** `l2`: penalty (l2/2)|W|^2 beside the mean loss; `gradient_norm`: where to stop.
     """
 
     l2: float = 1e-3
     gradient_norm: float = 1e-5
-    loss: Literal["cross-entropy", "squares"] = "cross-entropy"
 
     def __post_init__(self) -> None:
-        if self.loss not in ("cross-entropy", "squares"):
-            raise ProgrammerError("bad-hyperparameter", f"a head's loss is cross-entropy or squares: {self.loss}")
         _positive("l2", self.l2)
         _positive("gradient_norm", self.gradient_norm)
+
+
+@dataclass(frozen=True)
+class LeastSquares(HeadSolver):
+    """The last layer minimises the squared distance to unit vectors instead: one linear system, no passes.
+
+    Records can be taken from it exactly (`unlearning.Downdate`). **Arguments:** `l2`: as in `HeadSolver`.
+    """
 
 
 @dataclass(frozen=True)
@@ -253,6 +256,7 @@ KINDS = (
     SGD,
     Adam,
     HeadSolver,
+    LeastSquares,
     Constant,
     Cosine,
     Steps,

@@ -16,7 +16,7 @@ from expunge.training.least_squares import SUMS, sums_of
 from expunge.training.log import Cost, TrainingLog, begun, stage_names, training_log
 from expunge.training.model import Model
 from expunge.training.platform import deterministic
-from expunge.training.recipe import HeadSolver, Recipe
+from expunge.training.recipe import LeastSquares, Recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ def train(
     plan, store = courses(recipe, part), checkpoints or MemoryCheckpoints()
     reused = tuple(name for name in stage_names(recipe, part) if store.load(name) is not None)
     started, work = begun(), evaluations(recipe, plan)
-    summed = isinstance(recipe.optimiser, HeadSolver) and recipe.optimiser.loss == "squares" and len(plan) == 1
+    summed = isinstance(recipe.optimiser, LeastSquares) and len(plan) == 1
     if summed and not reused:
         _check(recipe, part, plan)
         with deterministic(threads):
@@ -72,7 +72,7 @@ def _solve_and_keep(recipe: Recipe, part: Records, stage: str, store: Checkpoint
     module = initialise(recipe.network, part.shape, part.classes, seed=recipe.seed, name="network")
     sums = sums_of(module, part.features, part.targets, part.classes)
     found = head_of(module)
-    if found is None or not isinstance(recipe.optimiser, HeadSolver):
+    if found is None or not isinstance(recipe.optimiser, LeastSquares):
         raise ProgrammerError("method-unfit", "HeadSolver wants fixed features and one linear layer")
     store.save(SUMS, sums.to_state())
     store.save(stage, write_head(state_of(module), found[0], sums.solve(recipe.optimiser.l2)))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from expunge.errors import ProgrammerError
 from expunge.networks import initialise
-from expunge.training import CrossEntropy, HeadSolver
+from expunge.training import CrossEntropy, LeastSquares
 from expunge.training.head import head_of
 from expunge.unlearning.accounting import Privacy
 from expunge.unlearning.downdate import Downdate
@@ -62,7 +62,7 @@ class Certified:
                 f"no method meets epsilon {self.epsilon:g} on this network at less than the cost of retraining it",
                 self._ways_out(deletion),
             )
-        if isinstance(recipe.optimiser, HeadSolver) and recipe.optimiser.loss == "squares":
+        if isinstance(recipe.optimiser, LeastSquares):
             return Downdate()
         method = CertifiedHead(self.epsilon, self.delta, self.requests, self.spent)
         if method.plan(deletion).gradient_evaluations > deletion.retraining_evaluations:

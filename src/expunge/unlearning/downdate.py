@@ -6,7 +6,7 @@ import torch
 
 from expunge.errors import ProgrammerError
 from expunge.networks import State, initialise, state_of
-from expunge.training import Cost, HeadSolver, MemoryCheckpoints, Model, Trained, courses, training_log
+from expunge.training import Cost, LeastSquares, MemoryCheckpoints, Model, Trained, courses, training_log
 from expunge.training.head import head_of, write_head
 from expunge.training.least_squares import SUMS, Sums, sums_of
 from expunge.training.platform import deterministic
@@ -80,7 +80,7 @@ def _parts(deletion: Deletion) -> tuple[torch.nn.Module, str, float]:
     recipe, before = deletion.recipe, deletion.trained.model
     module = initialise(recipe.network, before.shape, before.classes, seed=recipe.seed, name="network")
     found = head_of(module)
-    if found is None or not isinstance(recipe.optimiser, HeadSolver) or recipe.optimiser.loss != "squares":
+    if found is None or not isinstance(recipe.optimiser, LeastSquares):
         raise ProgrammerError("method-unfit", "the model was not trained with a least-squares head")
     return module, found[0], recipe.optimiser.l2
 

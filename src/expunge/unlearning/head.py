@@ -6,7 +6,7 @@ import torch
 
 from expunge.errors import ProgrammerError
 from expunge.networks import Imported, InPython, initialise
-from expunge.training import Adam, CrossEntropy, HeadSolver
+from expunge.training import Adam, CrossEntropy, HeadSolver, LeastSquares
 from expunge.training.head import Head, HeadSolution, fixed_features, head_of, read_head, solve_head, write_head
 from expunge.training.platform import deterministic
 from expunge.unlearning.accounting import Budget, Privacy
@@ -110,7 +110,7 @@ class CertifiedHead:
         ground(deletion)
         recipe, before = deletion.recipe, deletion.trained.model
         found = head_of(initialise(recipe.network, before.shape, before.classes, seed=recipe.seed, name="network"))
-        squares = isinstance(recipe.optimiser, HeadSolver) and recipe.optimiser.loss == "squares"
+        squares = isinstance(recipe.optimiser, LeastSquares)
         if found is None or squares or not isinstance(recipe.loss, CrossEntropy):
             raise ProgrammerError(
                 "method-unfit",

@@ -9,7 +9,7 @@ from torch import Tensor
 from expunge.errors import ProgrammerError
 from expunge.networks import initialise
 from expunge.records import Records
-from expunge.training import SGD, CrossEntropy, HeadSolver
+from expunge.training import SGD, CrossEntropy, HeadSolver, LeastSquares
 from expunge.training.curvature import Curvature, Series, Solution, conjugate_gradient, neumann
 from expunge.training.head import head_of
 from expunge.training.platform import deterministic
@@ -154,7 +154,7 @@ def _not_convex(deletion: Deletion, penalty: float) -> tuple[str, ...]:
     """Why the strongly convex theorem does not cover this model; empty where it does."""
     recipe, before = deletion.recipe, deletion.trained.model
     found = head_of(initialise(recipe.network, before.shape, before.classes, seed=recipe.seed, name="network"))
-    if isinstance(recipe.optimiser, HeadSolver) and recipe.optimiser.loss == "squares":
+    if isinstance(recipe.optimiser, LeastSquares):
         return ("The step is of cross-entropy, and this head minimises squares: take `downdate`.",)
     if found is None or not isinstance(recipe.loss, CrossEntropy):
         return WHY_EMPIRICAL
