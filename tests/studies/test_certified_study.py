@@ -7,7 +7,9 @@ import pytest
 
 from expunge.records import Records
 from expunge.studies.certified import CertifiedStudy, certified_claims
-from expunge.studies.certified_cells import coverage, solvers, stopped_at, way
+from expunge.studies.certified_cells import retrained, solvers, stopped_at
+from expunge.studies.certified_checks import coverage, head_check
+from expunge.studies.certified_games import Game, certificate_games, played
 from expunge.studies.frame import Setting, run_study
 from expunge.training import SGD, Recipe
 
@@ -28,8 +30,38 @@ NAMED = {
 
 def test_coverage_counts_every_trial(few: Records) -> None:
     found = coverage(few, 0, trials=5)
-    assert (found["trials"], found["inside"]) == (5, 5)
-    assert found["newton_error_over_no_op"] < 0.5
+    assert (found["trials"], found["inside"], found["inside_theorem"]) == (5, 5, 5)
+    assert found["worst_newton_error_over_no_op"] < 0.1
+    assert found["gradient_identity_error"] < 1e-10
+    assert found["error"] <= found["computed_bound"] <= found["diameter"] <= found["theorem_bound"]
+    assert found["smaller"] == "2C"
+
+
+def test_the_heads_residual_is_far_below_what_could_be_said_beforehand(few: Records) -> None:
+    for row in head_check(few, 0):
+        assert row["bound_over_residual"] >= 100
+        assert row["accuracy_noise_0.02"] > row["accuracy_noise_0.5"]
+
+
+@pytest.fixture(scope="module")
+def games(few: Records) -> dict[str, Game]:
+    return {game.name: game for game in certificate_games(few, 0)}
+
+
+@pytest.mark.parametrize(
+    ("name", "runs"),
+    [("certified-head", 40), ("output-perturbation", 40), ("broken on purpose: a tenth of the noise", 200)],
+)
+def test_no_game_refutes_a_claim_and_a_lie_is_found(games: dict[str, Game], name: str, runs: int) -> None:
+    (row,) = played([games[name]], runs)
+    assert row["violated"] is games[name].broken
+
+
+@pytest.mark.slow
+def test_every_method_that_claims_an_epsilon_stands_its_game(games: dict[str, Game]) -> None:
+    rows = played(list(games.values()), 500)
+    assert len(rows) == 8
+    assert all(row["violated"] is row["broken"] for row in rows)
 
 
 def test_solvers_are_held_against_the_exact_solution(few: Records) -> None:
@@ -43,7 +75,7 @@ def test_solvers_are_held_against_the_exact_solution(few: Records) -> None:
 
 
 def test_stopping_early_is_found(few: Records) -> None:
-    moments = way(Recipe(optimiser=SGD(lr=0.1), epochs=4, batch_size=16), few, looks=4)
+    moments = retrained(Recipe(optimiser=SGD(lr=0.1), epochs=4, batch_size=16), few, looks=4).moments
     assert [work for work, _ in moments] == sorted(work for work, _ in moments)
     assert stopped_at(moments, 0.0) == moments[0][0]
     assert stopped_at(moments, 1.1) is None

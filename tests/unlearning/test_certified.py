@@ -12,10 +12,20 @@ from expunge.networks import MLP, InPython, RandomFeatures
 from expunge.records import Records
 from expunge.training import HeadSolver, Recipe, Trained, train
 from expunge.training.head import Head, fixed_features, read_head, solve_head
-from expunge.unlearning import CertifiedHead, ClaimKind, Newton, NoisyFineTuning, OutputPerturbation, Retrain, unlearn
+from expunge.unlearning import (
+    CertifiedHead,
+    ClaimKind,
+    Newton,
+    NoisyFineTuning,
+    OutputPerturbation,
+    Retrain,
+    prepare,
+    unlearn,
+)
 from expunge.unlearning.accounting import epsilon_of, mu_of
+from expunge.unlearning.method import NOISE_OF_SYSTEM
 
-SECRET = 2**60 + 11
+KEY = bytes(range(32))
 CERTIFIABLE = Recipe(network=RandomFeatures(60), optimiser=HeadSolver(l2=1e-3), epochs=300)
 
 
@@ -77,8 +87,8 @@ def test_the_release_is_the_optimum_plus_the_stated_noise(
     head = Head(fixed_features(head_model.model.module(), retained.features), retained.targets, few.classes, 1e-3)
     optimum = solve_head(head, gradient_norm=1e-11).weights
     gaps = []
-    for seed in range(8):
-        result = unlearn(head_model, few, forget, method, seed=SECRET + seed)
+    for _ in range(8):
+        result = unlearn(head_model, few, forget, method)
         gaps.append(read_head(result.trained.model.constituents[0], "1") - optimum)
     stacked = torch.stack(gaps)
     assert float(stacked.std()) == pytest.approx(0.01, rel=0.03)
@@ -94,7 +104,7 @@ def test_ten_deletions_use_the_budget_up(few: Records, head_model: Trained) -> N
     owners, trained, records, spent = sorted(set(few.train.owners)), head_model, few, 0.0
     sizes = []
     for owner in owners[:3]:
-        result = unlearn(trained, records, records.owned_by(owner), CertifiedHead(requests=3, spent=spent), seed=SECRET)
+        result = unlearn(trained, records, records.owned_by(owner), CertifiedHead(requests=3, spent=spent))
         trained, records, spent = result.trained, result.records, result.claim.epsilon
         sizes.append(len(trained.model.file))
     assert spent == pytest.approx(1.0, rel=1e-6)
@@ -133,13 +143,13 @@ def test_too_few_passes_fall_back_and_then_refuse(few: Records, head_model: Trai
 def test_noise_for_whole_networks(
     few: Records, plain_model: Trained, forget: tuple[str, ...], method: NoisyFineTuning | OutputPerturbation
 ) -> None:
-    result = unlearn(plain_model, few, forget, method, seed=SECRET)
+    result = unlearn(plain_model, few, forget, method)
     assert (result.claim.kind, result.claim.delta) == (ClaimKind.CERTIFIED, 1e-5)
     assert result.claim.epsilon == pytest.approx(1.0, rel=1e-6)
+    assert NOISE_OF_SYSTEM in result.claim.assumptions
     assert not result.degraded
-    guessed = unlearn(plain_model, few, forget, method, seed=3)
-    assert any("guessed" in note for note in guessed.degraded)
-    assert guessed.trained.model.digest != result.trained.model.digest
+    again = unlearn(plain_model, few, forget, method)
+    assert again.trained.model.digest != result.trained.model.digest
 
 
 def test_the_noisy_part_forgets_where_it_began(few: Records, plain_model: Trained, forget: tuple[str, ...]) -> None:
@@ -149,7 +159,8 @@ def test_the_noisy_part_forgets_where_it_began(few: Records, plain_model: Traine
     mirrored = {name: -value for name, value in state.items()}
     other = replace(plain_model, model=replace(plain_model.model, constituents=(mirrored,)))
     ends = [
-        unlearn(each, few, forget, method, seed=SECRET).trained.model.constituents[0] for each in (plain_model, other)
+        method.run(replace(prepare(each, few, forget), noise_key=KEY)).trained.model.constituents[0]
+        for each in (plain_model, other)
     ]
     gap = torch.cat([(ends[0][name] - ends[1][name]).reshape(-1) for name in state]).norm()
     shrink = 1 - method.lr * method.decay
@@ -187,9 +198,9 @@ def test_the_ball_holds_at_every_step(few: Records) -> None:
 def test_newton_lands_on_the_retained_optimum(few: Records, forget: tuple[str, ...], solver: str) -> None:
     trained = train(replace(CERTIFIABLE, network=RandomFeatures(20)), few)
     method = Newton(damping=0.0, solver=solver, noise=40.0, tolerance=1e-6)
-    result = unlearn(trained, few, forget, method, seed=SECRET)
+    result = unlearn(trained, few, forget, method)
     assert result.claim.kind is ClaimKind.CERTIFIED
-    bare = unlearn(trained, few, forget, replace(method, noise=0.0), seed=SECRET)
+    bare = unlearn(trained, few, forget, replace(method, noise=0.0))
     assert bare.claim.kind is ClaimKind.EMPIRICAL
     retained = few.without(forget).train
     head = Head(fixed_features(trained.model.module(), retained.features), retained.targets, few.classes, 1e-3)
@@ -202,12 +213,12 @@ def test_newton_lands_on_the_retained_optimum(few: Records, forget: tuple[str, .
 def test_newton_on_a_network_is_empirical_and_says_why(
     few: Records, plain_model: Trained, forget: tuple[str, ...]
 ) -> None:
-    result = unlearn(plain_model, few, forget, Newton(damping=1.0), seed=SECRET)
+    result = unlearn(plain_model, few, forget, Newton(damping=1.0))
     assert result.claim.kind is ClaimKind.EMPIRICAL
     assert any("2C" in reason for reason in result.claim.assumptions)
     assert result.claim.epsilon is None
     with pytest.raises(ExpungeError) as caught:
-        unlearn(plain_model, few, forget, Newton(damping=0.0), seed=SECRET)
+        unlearn(plain_model, few, forget, Newton(damping=0.0))
     assert caught.value.code == "indefinite-curvature"
 
 

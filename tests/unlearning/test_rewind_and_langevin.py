@@ -8,6 +8,7 @@ import torch
 
 from expunge.errors import ExpungeError
 from expunge.networks import MLP, RandomFeatures
+from expunge.noise import normal
 from expunge.records import Records
 from expunge.training import SGD, Constant, Recipe, train
 from expunge.training.head import read_head
@@ -22,7 +23,7 @@ from expunge.unlearning import (
 )
 from expunge.unlearning.accounting import epsilon_of, mu_of
 
-SECRET = 2**60 + 5
+KEY = bytes(range(32))
 DESCENT = Recipe(
     network=RandomFeatures(30),
     optimiser=SGD(lr=0.01, momentum=0.0, weight_decay=0.01),
@@ -53,7 +54,7 @@ def test_enough_noise_makes_it_certified_and_a_network_never_is(few: Records) ->
     trained = train_with_checkpoint(DESCENT, few, 60)
     method = RewindAndDescend(rewound=60)
     needed = method.bound(prepare(trained, few, forget)).distance / mu_of(1.0, 1e-5)
-    result = unlearn(trained, few, forget, replace(method, noise=1.01 * needed), seed=SECRET)
+    result = unlearn(trained, few, forget, replace(method, noise=1.01 * needed))
     assert (result.claim.kind, result.claim.epsilon) == (ClaimKind.CERTIFIED, pytest.approx(1.0))
     assert unlearn(trained, few, forget, replace(method, noise=0.99 * needed)).claim.kind is ClaimKind.EMPIRICAL
     network = train_with_checkpoint(replace(DESCENT, network=MLP((8,)), epochs=20), few, 10)
@@ -65,7 +66,7 @@ def test_enough_noise_makes_it_certified_and_a_network_never_is(few: Records) ->
 
 def test_noise_from_the_start_covers_a_few_records_and_no_more(few: Records) -> None:
     langevin = Langevin(covered=4, steps=20, lr=0.1)
-    trained = train_noisily(DESCENT, few, langevin, seed=SECRET)
+    trained = train_noisily(DESCENT, few, langevin)
     ids = few.train.ids
     first = unlearn(trained, few, ids[:1], langevin)
     assert first.claim.epsilon == pytest.approx(epsilon_of(mu_of(1.0, 1e-5) / 4, 1e-5), rel=1e-6)
@@ -83,17 +84,17 @@ def test_one_noisy_step_moves_as_little_as_the_accountant_says(few: Records) -> 
     """The same noise on both sides: what is left is the step's sensitivity."""
     langevin = Langevin(covered=6, steps=1, lr=0.3, clip=0.5)
     total = len(few.train)
-    runs = [train_noisily(DESCENT, each, langevin, seed=1).model for each in (few, few.without(few.train.ids[:6]))]
+    runs = [
+        train_noisily(DESCENT, each, langevin, noise_key=KEY).model for each in (few, few.without(few.train.ids[:6]))
+    ]
     noises = [langevin.sigma(total), langevin.sigma(total - 6)]
     points = [
         torch.cat([part.double().reshape(-1) for n, part in run.constituents[0].items() if n.startswith("1.")])
         for run in runs
     ]
-    start = train_noisily(DESCENT, few, replace(langevin, lr=1e-12), seed=1).model.constituents[0]
+    start = train_noisily(DESCENT, few, replace(langevin, lr=1e-12), noise_key=KEY).model.constituents[0]
     origin = torch.cat([part.double().reshape(-1) for name, part in start.items() if name.startswith("1.")])
-    from expunge.randomness import torch_generator
-
-    drawn = torch.randn(len(origin), generator=torch_generator(1, "training/langevin/0"), dtype=torch.float64)
+    drawn = torch.from_numpy(normal(len(origin), KEY, "training/langevin/0"))
     moved = [point - origin - noise * drawn for point, noise in zip(points, noises, strict=True)]
     assert (moved[0] - moved[1]).norm() <= 2 * 0.3 * 0.5 * 6 / total + 1e-5
     assert math.isclose(noises[0] * mu_of(1.0, 1e-5), 2 * 0.3 * 0.5 * 6 / total, rel_tol=1e-9)

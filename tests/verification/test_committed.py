@@ -10,6 +10,7 @@ from expunge.networks import MLP
 from expunge.records import DataTree, Records, commitments
 from expunge.training import SGD, Adam, Recipe, Sharding, Snapshot
 from expunge.unlearning import (
+    ClaimKind,
     FineTune,
     Langevin,
     Method,
@@ -89,6 +90,14 @@ def test_every_kind_of_method_is_proven_and_an_altered_model_is_found(
         replace(proven.submission, model=place.trained.model.file),
     ):
         assert not check.verify(wrong, retained, "n1", owners=(owner,)).holds
+
+
+def test_without_a_secret_share_noise_certifies_nothing(small: Records) -> None:
+    place = scene(small, [small.train.owners[0]], RECIPE)
+    claims = [place.prove("n1", OutputPerturbation(epochs=1), share).unlearned.claim for share in (b"", b"s" * 32)]
+    assert [claim.kind for claim in claims] == [ClaimKind.EMPIRICAL, ClaimKind.CERTIFIED]
+    assert claims[0].epsilon is None
+    assert any("verifier" in sentence for sentence in claims[1].assumptions)
 
 
 def test_a_shard_left_as_it_was_is_found_by_who_knows_the_owner(small: Records) -> None:

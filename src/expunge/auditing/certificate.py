@@ -41,19 +41,29 @@ Run = Callable[[int], Float[np.ndarray, " numbers"]]
 """One run under a seed: what is published, as numbers."""
 
 
-def play(release: Run, reference: Run, runs: int, delta: float, *, confidence: float = 0.95) -> CertificateAudit:
-    """Run both sides `runs` times and attack along the line between their means, which half of the runs decide.
+def play(
+    release: Run,
+    reference: Run,
+    runs: int,
+    delta: float,
+    *,
+    confidence: float = 0.95,
+    line: Float[np.ndarray, " numbers"] | None = None,
+) -> CertificateAudit:
+    """Run both sides `runs` times and attack along a line: for Gaussian noise around two points no attack is better.
 
-    For Gaussian noise around two points no attack is better. Seeds are the run numbers: the caller derives secret ones.
+    `line` is the direction between the two points for an attacker who knows all but the noise, which epsilon is meant
+    to withstand; `None` for one who has only the runs, half of which then decide it.
 
     **Raises:** as `epsilon_lower_bound`.
     """
     inside = np.stack([release(run) for run in range(runs)])
     outside = np.stack([reference(runs + run) for run in range(runs)])
-    half = runs // 2
-    line = inside[:half].mean(0) - outside[:half].mean(0)
-    # Off-line noise of a mean over few runs in many dimensions would swamp the gap: the largest gaps decide.
-    line[np.abs(line) < np.quantile(np.abs(line), 0.5)] = 0
+    if line is None:
+        half = runs // 2
+        line = inside[:half].mean(0) - outside[:half].mean(0)
+        # Off-line noise of a mean over few runs in many dimensions would swamp the gap: the largest gaps decide.
+        line[np.abs(line) < np.quantile(np.abs(line), 0.5)] = 0
     return epsilon_lower_bound(inside @ line, outside @ line, delta, confidence=confidence)
 
 

@@ -32,6 +32,10 @@ def init(
     certifiable: Annotated[
         bool, typer.Option("--certifiable", help="Fixed features and a convex head, for certified deletions.")
     ] = False,
+    least_squares: Annotated[
+        bool,
+        typer.Option("--least-squares", help="With --certifiable: a least-squares head, deleted from exactly at once."),
+    ] = False,
     shards: Annotated[int, typer.Option(help="Networks, each on its own part of the owners; 1 for none.", min=1)] = 1,
     slices: Annotated[int, typer.Option(help="Checkpointed slices of each shard.", min=1)] = 1,
     epochs: Annotated[float, typer.Option(help="Passes over the records.")] = 30,
@@ -49,10 +53,12 @@ def init(
     from expunge.journey.workspace import Workspace
     from expunge.records import load
     from expunge.training import SGD, CrossEntropy, Recipe, Sharding, SquaredError
-    from expunge.training.certifiable import certifiable_recipe
+    from expunge.training.certifiable import certifiable_recipe, downdatable_recipe
 
     if certifiable and (shards > 1 or slices > 1 or network != "mlp"):
         raise OperatorError("bad-arguments", "--certifiable chooses the network itself, and takes no shards")
+    if least_squares and not certifiable:
+        raise OperatorError("bad-arguments", "--least-squares belongs to --certifiable")
     recipe = Recipe(
         network=network_called(network),
         optimiser=SGD(lr=lr),
@@ -73,7 +79,8 @@ def init(
         ignore=ignore or (),
     )
     if certifiable:
-        recipe = certifiable_recipe(records.shape, records.classes, seed=seed)
+        make = downdatable_recipe if least_squares else certifiable_recipe
+        recipe = make(records.shape, records.classes, seed=seed)
     emit(Workspace.create(folder, records, recipe, data).facts(), as_json, _words)
 
 

@@ -24,6 +24,7 @@ def methods() -> "dict[str, Method]":
         BoundaryShrink,
         Certified,
         CertifiedHead,
+        Downdate,
         FineTune,
         FisherForgetting,
         GradientAscent,
@@ -44,6 +45,7 @@ def methods() -> "dict[str, Method]":
     known: tuple[Method, ...] = (
         Retrain(),
         Sharded(),
+        Downdate(),
         FineTune(),
         L1Sparse(),
         SalUn(),

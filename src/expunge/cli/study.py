@@ -62,4 +62,5 @@ def _line(claim: Result) -> str:
         return f"{claim['name']:46} no answer: {claim['why']}"
     verdict = {True: "holds", False: "does not hold", None: ""}[claim["holds"]]
     interval = "" if claim["interval"] is None else f" [{claim['interval'][0]:.4g}, {claim['interval'][1]:.4g}]"
-    return f"{claim['name']:46} {claim['value']:.4g}{interval}  {claim['target'] or ''}  {verdict}"
+    why = f"\n    {claim['why']}" if claim["why"] else ""
+    return f"{claim['name']:46} {claim['value']:.4g}{interval}  {claim['target'] or ''}  {verdict}{why}"

@@ -20,7 +20,7 @@ from expunge.auditing import (
     audit,
     retrain_references,
 )
-from expunge.journey import artifacts, certifying, proving
+from expunge.journey import artifacts, proving
 from expunge.journey.artifacts import TRAINING, WORKSPACE
 from expunge.journey.requests import Request
 from expunge.ledger import objects
@@ -58,7 +58,6 @@ def unlearn(
     """Run the method and store the new model, records, tree and checkpoints under the run's holder; raises as it."""
     holder, deletion = f"run/{request.run}", replace(_deletion(store, ids, progress), executor=executor)
     method = proving.settled(store, method, deletion)
-    deletion = certifying.secretly(method, deletion)
     result, given = proving.run(store, request.id, method, deletion)
     tree = artifacts.read_tree(store)
     buried = tree.bury([tree.live[row] for row in deletion.records.rows(ids)])
@@ -83,7 +82,7 @@ def unlearn(
         "old_model": deletion.trained.model.digest,
         "new_model": result.trained.model.digest,
         "reused_stages": list(result.trained.log.reused),
-        "seed": None if certifying.is_secret(method) else result.seed,
+        "seed": result.seed,
         "platform": result.trained.log.platform,
         "degraded": list(result.degraded),
         "verification": proof,

@@ -1,12 +1,10 @@
-"""Certified methods in a workspace: which one, what of the budget is used, and noise that nobody can draw again."""
+"""Certified methods in a workspace: which one, and what of the budget is used."""
 
-import secrets
 from dataclasses import replace
 from typing import Any, Final
 
 from expunge.journey import artifacts, requests, worker
 from expunge.ledger.store import Store
-from expunge.randomness import SEED_LIMIT
 from expunge.unlearning import (
     Certified,
     CertifiedHead,
@@ -35,16 +33,9 @@ def settled(store: Store, method: Method, deletion: Deletion) -> Method:
     return method
 
 
-def is_secret(method: Method) -> bool:
-    """Whether the run's seed must never be written down; of a provable method, that of what it proves."""
+def adds_noise(method: Method) -> bool:
+    """Whether a proof of the run shows noise that a guarantee rests on, so that its draw needs a secret share."""
     return isinstance(getattr(method, "method", method), BUDGETED)
-
-
-def secretly(method: Method, deletion: Deletion) -> Deletion:
-    """The deletion under a secret seed where the method adds noise: under a known one the noise could be taken off."""
-    if not isinstance(method, BUDGETED):
-        return deletion
-    return replace(deletion, seed=SEED_LIMIT // 2 + secrets.randbelow(SEED_LIMIT // 2))
 
 
 def spent(store: Store, delta: float) -> float:

@@ -82,7 +82,7 @@ def committed(store: Store, request: Request, ids: Sequence[str], wished: Provab
     known = read_commitment(store, request.id)
     deletion = prepare(artifacts.load_trained(store), artifacts.read_records(store), ids)
     method = certifying.settled(store, wished.method, deletion)
-    share = secrets.token_bytes(salts.BYTES) if certifying.is_secret(method) else b""
+    share = secrets.token_bytes(salts.BYTES) if certifying.adds_noise(method) else b""
     made = commit(method, deletion, artifacts.read_tree(store), every=wished.every, share=share)
     if known is not None and replace(made, share=known.share).digest == known.digest:
         return known

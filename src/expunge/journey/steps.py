@@ -28,7 +28,7 @@ from expunge.ledger.store import Store, Transaction
 from expunge.plain import decode
 from expunge.progress import Progress
 from expunge.records import DataTree, Records
-from expunge.training import Executor
+from expunge.training import Executor, LeastSquares
 from expunge.training.curvature import Series
 from expunge.unlearning import (
     AMUN,
@@ -38,6 +38,7 @@ from expunge.unlearning import (
     BoundaryShrink,
     Certified,
     CertifiedHead,
+    Downdate,
     FineTune,
     FisherForgetting,
     GradientAscent,
@@ -59,6 +60,7 @@ from expunge.unlearning import (
 METHODS: Final[tuple[type, ...]] = (
     Retrain,
     Sharded,
+    Downdate,
     FineTune,
     L1Sparse,
     SalUn,
@@ -198,7 +200,10 @@ def method_of(store: Store, wished: Any) -> Method:
     if wished is not None:
         found: Method = decode(wished, (*METHODS, Series))
         return found
-    return Retrain() if artifacts.read_recipe(store).sharding is None else Sharded()
+    recipe = artifacts.read_recipe(store)
+    if isinstance(recipe.optimiser, LeastSquares):
+        return Downdate()
+    return Retrain() if recipe.sharding is None else Sharded()
 
 
 def _holder(run: Sequence[Request]) -> str:

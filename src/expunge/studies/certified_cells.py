@@ -9,9 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from expunge.auditing import play
 from expunge.networks import MLP, State, initialise
-from expunge.randomness import derive, torch_generator
 from expunge.records import Records
 from expunge.training import SGD, MemoryCheckpoints, Model, Recipe, Snapshot, accuracy_on_test, train
 from expunge.training.curvature import (
@@ -22,11 +20,6 @@ from expunge.training.curvature import (
     extreme_eigenvalues,
     neumann,
 )
-from expunge.training.head import Head, solve_head
-from expunge.unlearning import CertifiedHead, Method, NoisyFineTuning, OutputPerturbation, unlearn
-
-SECRET = 2**62
-"""Added to the seeds of a study's own noise, which protects nobody."""
 
 
 def quality(model: Model, records: Records, forget: tuple[str, ...], reference: Model) -> dict[str, Any]:
@@ -50,25 +43,6 @@ def quality(model: Model, records: Records, forget: tuple[str, ...], reference: 
     }
 
 
-@dataclass(frozen=True, eq=False)
-class Timed:
-    """A model, and the seconds and gradient evaluations that it took."""
-
-    model: Model
-    seconds: float
-    evaluations: int
-    claim: Any = None
-
-
-def timed(make: Callable[[], Any]) -> Timed:
-    """Run training or unlearning, and say what it took."""
-    started = time.perf_counter()
-    result = make()
-    seconds = time.perf_counter() - started
-    trained = getattr(result, "trained", result)
-    return Timed(trained.model, seconds, result.cost.gradient_evaluations, getattr(result, "claim", None))
-
-
 @dataclass
 class _Kept(MemoryCheckpoints):
     """Keeps every snapshot."""
@@ -79,16 +53,34 @@ class _Kept(MemoryCheckpoints):
         self.kept[snapshot.step] = snapshot.state
 
 
-def way(recipe: Recipe, records: Records, looks: int = 20) -> list[tuple[int, float]]:
-    """(gradient evaluations, test accuracy) along the training of `recipe`: what stopping early would have cost."""
+@dataclass(frozen=True, eq=False)
+class Retrained:
+    """Training on what is left: the model, what it took, and (gradients, test accuracy) along the way."""
+
+    model: Model
+    seconds: float
+    evaluations: int
+    moments: list[tuple[int, float]]
+
+
+def processor_seconds(make: Callable[[], Any]) -> tuple[Any, float]:
+    """What `make` returns, and the seconds that this process computed for it: other programs do not count."""
+    started = time.process_time()
+    result = make()
+    return result, time.process_time() - started
+
+
+def retrained(recipe: Recipe, records: Records, looks: int = 20) -> Retrained:
+    """Train, and see what stopping early would have cost; looking is not timed."""
     width = min(recipe.batch_size, len(records.train))
     steps = max(1, round(recipe.epochs * len(records.train) / width / looks))
     store = _Kept(every=steps)
-    final = train(recipe, records, checkpoints=store)
-    moments = [(step * width, state) for step, state in sorted(store.kept.items())]
-    moments.append((final.cost.gradient_evaluations, final.model.constituents[0] or {}))
-    shape, classes = final.model.shape, final.model.classes
-    return [(work, accuracy_on_test(Model(recipe, shape, classes, (state,)), records)) for work, state in moments]
+    final, seconds = processor_seconds(lambda: train(recipe, records, checkpoints=store))
+    model, work = final.model, final.cost.gradient_evaluations
+    points = [(step * width, state) for step, state in sorted(store.kept.items())]
+    points.append((work, model.constituents[0] or {}))
+    moments = [(at, accuracy_on_test(replace(model, constituents=(state,)), records)) for at, state in points]
+    return Retrained(model, seconds, work, moments)
 
 
 def stopped_at(moments: list[tuple[int, float]], accuracy: float) -> int | None:
@@ -100,7 +92,7 @@ def solvers(records: Records, seed: int, scale: str) -> list[dict[str, Any]]:
     """Inverse-Hessian products on one small network: exact, conjugate gradient, and the series in three forms."""
     part = records.train.select(range(min(len(records.train), 1000)))
     recipe = Recipe(network=MLP((6,)), optimiser=SGD(lr=0.05), epochs=20, seed=seed)
-    small = _shrunk(part)
+    small = shrunk(part)
     state = train(recipe, small).model.constituents[0] or {}
     module = initialise(recipe.network, small.shape, small.classes, seed=seed, name="network")
     module.load_state_dict(state)
@@ -112,9 +104,7 @@ def solvers(records: Records, seed: int, scale: str) -> list[dict[str, Any]]:
     rows = []
 
     def line(name: str, run: Callable[[], Any]) -> None:
-        started = time.perf_counter()
-        found = run()
-        seconds = time.perf_counter() - started
+        found, seconds = processor_seconds(run)
         error = float((found.x - exact).norm() / exact.norm())
         rows.append({"solver": name, "products": found.products, "seconds": seconds, "relative_error": error})
 
@@ -142,105 +132,12 @@ def _tolerance(curvature: Curvature, gradient: Tensor, exact: Tensor, error: flo
     return tolerance
 
 
-def coverage(records: Records, seed: int, trials: int = 100) -> dict[str, Any]:
-    """|w - w*| against its computed bound, after one Newton step on strongly convex problems drawn from the data."""
-    features = _projected(records.train.features.flatten(1).double(), 20, seed)
-    inside, shares = 0, []
-    for trial in range(trials):
-        generator = torch_generator(seed, f"study/certified/coverage/{trial}")
-        rows = torch.randperm(len(features), generator=generator)[:400]
-        l2 = 10 ** (-3 + 2 * torch.rand(1, generator=generator).item())
-        whole = Head(features[rows], records.train.targets[rows], records.classes, l2)
-        kept = Head(features[rows[8:]], records.train.targets[rows[8:]], records.classes, l2)
-        start, best = (solve_head(head, gradient_norm=1e-11).weights for head in (whole, kept))
-        step = solve_head(kept, start, gradient_norm=1e-14, steps=1).weights
-        error = float((step - best).norm())
-        inside += error <= kept.distance_bound(step) + 1e-9
-        shares.append(error / float((start - best).norm()))
-    return {"trials": trials, "inside": inside, "newton_error_over_no_op": float(np.median(shares))}
-
-
-def games(records: Records, seed: int, runs: int) -> list[dict[str, Any]]:
-    """The membership game for every certified method, and for one that adds a tenth of its noise."""
-    few = _shrunk(records.select([*range(min(len(records), 260))]))
-    forget = few.train.ids[:20]
-    trained = train(Recipe(network=MLP(()), optimiser=SGD(lr=0.05), epochs=60, batch_size=32, seed=seed), few)
-    retrained = train(trained.model.recipe, few.without(forget))
-    rows = []
-    short = (NoisyFineTuning(steps=5, batch_size=32, epochs=0), OutputPerturbation(radius=1.0, epochs=0))
-    for method in short:
-        run = _sides(few, forget, trained, retrained, method, seed)
-        rows.append(_row(method.describe().name, method.epsilon, *run, runs, method.delta))
-    rows += _head_games(few, forget, seed, runs)
-    return rows
-
-
-def _sides(
-    few: Records, forget: tuple[str, ...], trained: Any, retrained: Any, method: Method, seed: int
-) -> tuple[Callable[[int], Any], Callable[[int], Any]]:
-    """Releases from the model that saw the forgotten records, and from one that never did: both starts in the ball."""
-
-    def run(start: Any, number: int) -> Any:
-        result = unlearn(start, few, forget, method, seed=SECRET + derive(seed, f"game/{number}") % SECRET)
-        state = result.trained.model.constituents[0] or {}
-        return torch.cat([part.reshape(-1) for part in state.values()]).double().numpy()
-
-    return (lambda number: run(trained, number)), (lambda number: run(retrained, number))
-
-
-def _head_games(few: Records, forget: tuple[str, ...], seed: int, runs: int) -> list[dict[str, Any]]:
-    """The head at the residual that it really reaches, and at the largest that its certificate allows."""
-    l2, method = 1e-3, CertifiedHead(requests=1)
-    kept = few.without(forget).train
-    whole, left = (
-        Head(_projected(part.features.flatten(1).double(), 10, seed), part.targets, few.classes, l2)
-        for part in (few.train, kept)
-    )
-    allowed = method.noise * method.privacy.share
-    start = solve_head(whole, gradient_norm=1e-10).weights
-    optimum = solve_head(left, gradient_norm=1e-12).weights
-    reached = solve_head(left, start, gradient_norm=allowed * l2).weights
-    worst = optimum + (start - optimum) * (allowed / float((start - optimum).norm()))
-
-    def noisy(at: Tensor, share: float, number: int) -> Any:
-        noise = torch.randn(at.shape, generator=torch_generator(seed, f"game/head/{number}"), dtype=torch.float64)
-        return (at + share * method.noise * noise).flatten().numpy()
-
-    rows = []
-    for name, at, share in (
-        ("certified-head", reached, 1.0),
-        ("certified-head, worst residual allowed", worst, 1.0),
-        ("broken on purpose: a tenth of the noise", worst, 0.1),
-    ):
-        sides = (lambda n, at=at, s=share: noisy(at, s, n)), (lambda n, s=share: noisy(optimum, s, n))
-        rows.append(_row(name, method.epsilon, *sides, runs, method.delta))
-    return rows
-
-
-def _row(name: str, claimed: float, release: Any, reference: Any, runs: int, delta: float) -> dict[str, Any]:
-    shown = play(release, reference, runs, delta)
-    return {
-        "game": name,
-        "runs": runs,
-        "claimed_epsilon": claimed,
-        "shown_epsilon": shown.epsilon,
-        "violated": shown.refutes(claimed),
-    }
-
-
-def _shrunk(records: Records) -> Records:
+def shrunk(records: Records) -> Records:
     """At most 8 x 8 features a record: small enough for the exact solution; tables keep their columns."""
     features = records.features
     if features.dim() == 4:
         return replace(records, features=nn.functional.adaptive_avg_pool2d(features, 8)[:, :1])
     return records
-
-
-def _projected(features: Tensor, width: int, seed: int) -> Tensor:
-    """A fixed random projection to `width` numbers, and ones."""
-    draw = torch.randn(features.shape[1], width, generator=torch_generator(seed, "study/project"), dtype=torch.float64)
-    flat = features @ draw / features.shape[1] ** 0.5
-    return torch.cat([flat, torch.ones(len(flat), 1, dtype=torch.float64)], 1)
 
 
 def _losses(model: Model, part: Records) -> Any:

@@ -5,17 +5,19 @@ from typing import Any
 
 import numpy as np
 
-from expunge.reports import Axis, Bar, Group, Measured, StudyFigure, Unit
-from expunge.reports.figures import bars
+from expunge.reports import Axis, Bar, Group, Measured, Series, StudyFigure, Unit
+from expunge.reports.figures import bars, lines
 from expunge.studies.claims import mean_interval
 
 Row = dict[str, Any]
 
 
 def certified_figures(rows: Sequence[Row]) -> list[StudyFigure]:
-    """Test accuracy, time, and games."""
-    done = [row for row in rows if row["part"] == "deletion"]
-    return [_accuracy(done), _time(done), _games([row for row in rows if row["part"] == "games"])]
+    """Test accuracy, time, curves after the certificate, poison, and games."""
+    done, curve, poison, games = (
+        [row for row in rows if row["part"] == part] for part in ("deletion", "curves", "poison", "games")
+    )
+    return [_accuracy(done), _time(done), _curves(curve), _poison(poison), _games(games)]
 
 
 def _accuracy(rows: Sequence[Row]) -> StudyFigure:
@@ -36,7 +38,22 @@ def _time(rows: Sequence[Row]) -> StudyFigure:
         own = [row for row in rows if row["method"] == method]
         groups.append(Group(method, (Bar("seconds over retraining's", _measured([row["time_share"] for row in own])),)))
     drawing = bars("Time of a deletion", groups, Axis("Share of retraining the network", log=True))
-    return StudyFigure(drawing, "Seconds over those of retraining the network on what is left, in the same run.")
+    return StudyFigure(drawing, "Processor seconds over those of retraining the network on what is left, in one run.")
+
+
+def _curves(rows: Sequence[Row]) -> StudyFigure:
+    names = [name for name in rows[0] if name not in ("part", "epochs")]
+    shown = [
+        Series(name, tuple(float(row["epochs"]) for row in rows), tuple(row[name] for row in rows)) for name in names
+    ]
+    drawing = lines("Accuracy after the certificate", shown, Axis("Epochs"), Axis("Share right", Unit.SHARE))
+    return StudyFigure(drawing, "Ordinary training after the noise, beside a network that was never trained before.")
+
+
+def _poison(rows: Sequence[Row]) -> StudyFigure:
+    groups = [Group(row["method"], (Bar("|Z|", Measured(abs(row["z"]))),)) for row in rows]
+    drawing = bars("Poison that is still found", groups, Axis("Standard deviations"), mark=2.6)
+    return StudyFigure(drawing, "Below 2.6 nothing of the forgotten records' poison is found in the model.")
 
 
 def _games(rows: Sequence[Row]) -> StudyFigure:

@@ -11,8 +11,9 @@ from expunge.randomness import derive
 from expunge.training.checkpoints import Snapshot
 from expunge.training.courses import Batches, BatchStream, Stage
 from expunge.training.head import Head, fixed_features, head_of, solve_head, write_head
+from expunge.training.least_squares import sums_of
 from expunge.training.pruning.masks import Held
-from expunge.training.recipe import CrossEntropy, HeadSolver, Recipe
+from expunge.training.recipe import CrossEntropy, HeadSolver, LeastSquares, Recipe
 
 
 def run_stage(
@@ -109,6 +110,12 @@ def _solve(
     found = head_of(module)
     if found is None or not isinstance(recipe.loss, CrossEntropy) or recipe.radius is not None:
         raise ProgrammerError("method-unfit", "HeadSolver wants fixed features, one linear layer, cross-entropy")
+    if isinstance(solver, LeastSquares):
+        sums = sums_of(module, features[rows], targets[rows], found[1].out_features)
+        module.load_state_dict(write_head(state_of(module), found[0], sums.solve(solver.l2)))
+        if stepped is not None:
+            stepped(stage.evaluations(recipe.batch_size))
+        return
     head = Head(fixed_features(module, features[rows]), targets[rows], found[1].out_features, solver.l2)
     solution = solve_head(head, gradient_norm=solver.gradient_norm, passes=int(stage.epochs))
     state, width = state_of(module), min(recipe.batch_size, len(rows))

@@ -34,27 +34,21 @@ class Head:
 
     def gradient(self, weights: Float[Tensor, "columns classes"]) -> Float[Tensor, "columns classes"]:
         """Of F, penalty included."""
-        errors = self._shares(weights) - nn.functional.one_hot(self.targets, self.classes)
-        return _turned_product(self.features, errors) / len(self.targets) + self.l2 * weights
-
-    def value(self, weights: Float[Tensor, "columns classes"]) -> float:
-        """F itself."""
-        loss = nn.functional.cross_entropy(self.features @ weights, self.targets)
-        return float(loss + self.l2 / 2 * weights.square().sum())
+        return self._gradient(weights, self._shares(weights))
 
     def product(
-        self, weights: Float[Tensor, "columns classes"]
+        self, shares: Float[Tensor, "records classes"]
     ) -> Callable[[Float[Tensor, " parameters"]], Float[Tensor, " parameters"]]:
-        """Hessian of F at `weights`, times the vector that lists a matrix row by row.
+        """Hessian of F where the softmax gives `shares`, times the vector that lists a matrix row by row.
 
         In single precision: it only steers. What is claimed is the gradient, which is in double precision.
         """
-        shares = self._shares(weights).float()
+        single, width = shares.float(), self.features.shape[1]
 
         def times(vector: Tensor) -> Tensor:
-            direction = vector.view_as(weights)
-            moved = shares * nn.functional.linear(self._single, direction.T.float().contiguous())
-            curved = moved - shares * moved.sum(1, keepdim=True)
+            direction = vector.view(width, self.classes)
+            moved = single * nn.functional.linear(self._single, direction.T.float().contiguous())
+            curved = torch.addcmul(moved, single, moved.sum(1, keepdim=True), value=-1)
             mean = _turned_product(self._single, curved).double() / len(self.targets)
             return (mean + self.l2 * direction).reshape(-1)
 
@@ -72,19 +66,18 @@ class Head:
         return values.clamp_min(0), vectors
 
     def precondition(
-        self, weights: Float[Tensor, "columns classes"]
+        self, shares: Float[Tensor, "records classes"]
     ) -> Callable[[Float[Tensor, " parameters"]], Float[Tensor, " parameters"]]:
         """About the inverse Hessian: features and output curvature taken for independent (as Martens and Grosse 2015).
 
         Speed only; the certificate looks at the gradient alone.
         """
-        shares = self._shares(weights)
         middle = torch.diag(shares.mean(0)) - shares.T @ shares / len(shares)
         (along, axes), (across, turns) = self._axes, torch.linalg.eigh(middle)
         scale = along[:, None] * across.clamp_min(0)[None, :] + self.l2
 
         def times(vector: Tensor) -> Tensor:
-            turned: Tensor = (axes.T @ vector.view_as(weights) @ turns) / scale
+            turned: Tensor = (axes.T @ vector.view(len(along), -1) @ turns) / scale
             back: Tensor = axes @ turned @ turns.T
             return back.flatten()
 
@@ -95,7 +88,27 @@ class Head:
         return float(self.gradient(weights).norm()) / self.l2
 
     def _shares(self, weights: Tensor) -> Tensor:
-        return (self.features @ weights).softmax(1)
+        return nn.functional.linear(self.features, weights.T.contiguous()).softmax(1)
+
+    def _gradient(self, weights: Tensor, shares: Tensor) -> Tensor:
+        errors = shares - nn.functional.one_hot(self.targets, self.classes)
+        return _turned_product(self.features, errors) / len(self.targets) + self.l2 * weights
+
+    def look(self, weights: Float[Tensor, "columns classes"]) -> "Look":
+        """Softmax, gradient and its norm at `weights`: one pass."""
+        shares = self._shares(weights)
+        gradient = self._gradient(weights, shares)
+        return Look(weights, shares, gradient, float(gradient.norm()))
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """Where a solver stands, in double precision."""
+
+    weights: Float[Tensor, "columns classes"]
+    shares: Float[Tensor, "records classes"]
+    gradient: Float[Tensor, "columns classes"]
+    norm: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,43 +129,44 @@ def solve_head(
     passes: int = 1000,
     steps: int = 100,
 ) -> HeadSolution:
-    """Newton's method with conjugate gradient and a line search, until |grad F| <= `gradient_norm` or out of passes.
+    """Newton's method with conjugate gradient, until |grad F| <= `gradient_norm` or out of passes.
 
-    A product and a gradient count one pass each. The caller looks at `gradient_norm` of the result: nothing is claimed
+    A product and a look count one pass each. The caller looks at `gradient_norm` of the result: nothing is claimed
     here.
     """
-    weights = torch.zeros(head.features.shape[1], head.classes, dtype=torch.float64) if start is None else start.clone()
-    gradient, used, path = head.gradient(weights), 1, []
+    begin = torch.zeros(head.features.shape[1], head.classes, dtype=torch.float64) if start is None else start.clone()
+    now, used, path = head.look(begin), 1, []
     for _ in range(steps):
-        size = float(gradient.norm())
-        if size <= gradient_norm or used >= passes:
+        if now.norm <= gradient_norm or used >= passes:
             break
         # Superlinear, and never more accurate than the last step needs (Eisenstat and Walker 1996).
-        wanted = max(min(0.3, math.sqrt(size)), 0.3 * gradient_norm / size)
+        wanted = max(min(0.3, math.sqrt(now.norm)), 0.3 * gradient_norm / now.norm)
         found = conjugate_gradient(
-            head.product(weights),
-            -gradient.reshape(-1),
+            head.product(now.shares),
+            -now.gradient.reshape(-1),
             tolerance=wanted,
             limit=max(1, passes - used),
-            precondition=head.precondition(weights),
+            precondition=head.precondition(now.shares),
         )
-        step, looks = _line_search(head, weights, gradient, found.x.view_as(weights))
-        weights = weights + step
-        gradient = head.gradient(weights)
-        used += found.products + looks + 1
-        path.append((used, weights))
-    return HeadSolution(weights, float(gradient.norm()), used, tuple(path))
+        now, looks = _stepped(head, now, found.x.view_as(now.weights))
+        used += found.products + looks
+        path.append((used, now.weights))
+        if looks > HALVINGS:
+            break
+    return HeadSolution(now.weights, now.norm, used, tuple(path))
 
 
-def _line_search(head: Head, weights: Tensor, gradient: Tensor, direction: Tensor) -> tuple[Tensor, int]:
-    """The Newton step, halved until the value falls enough (Armijo); near the optimum rounding decides for the step."""
-    slope, now = float((gradient * direction).sum()), head.value(weights)
-    slack = 1e-12 * abs(now)
-    for halvings in range(30):
-        step = direction / 2**halvings
-        if head.value(weights + step) <= now + 1e-4 * slope / 2**halvings + slack:
-            return step, halvings + 2
-    return torch.zeros_like(direction), 31
+HALVINGS = 30
+"""Of a step before it is given up."""
+
+
+def _stepped(head: Head, now: Look, direction: Tensor) -> tuple[Look, int]:
+    """The Newton step, halved until the gradient's norm falls (Eisenstat and Walker 1994), and the looks it took."""
+    for halvings in range(HALVINGS):
+        after = head.look(now.weights + direction / 2**halvings)
+        if after.norm <= (1 - 1e-4 / 2**halvings) * now.norm:
+            return after, halvings + 1
+    return now, HALVINGS + 1
 
 
 def _turned_product(features: Tensor, errors: Tensor) -> Tensor:

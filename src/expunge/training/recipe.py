@@ -73,6 +73,14 @@ class HeadSolver:
 
 
 @dataclass(frozen=True)
+class LeastSquares(HeadSolver):
+    """The last layer minimises the squared distance to unit vectors instead: one linear system, no passes.
+
+    Records can be taken from it exactly (`unlearning.Downdate`). **Arguments:** `l2`: as in `HeadSolver`.
+    """
+
+
+@dataclass(frozen=True)
 class Constant:
     """The learning rate stays."""
 
@@ -250,6 +258,7 @@ KINDS = (
     SGD,
     Adam,
     HeadSolver,
+    LeastSquares,
     Constant,
     Cosine,
     Steps,

@@ -3,18 +3,20 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from expunge.errors import RequesterError
-from expunge.networks import State, initialise, needs_two_records
+from expunge.errors import ProgrammerError, RequesterError
+from expunge.networks import State, initialise, needs_two_records, state_of
 from expunge.progress import Progress, task
 from expunge.records import Records
 from expunge.training.checkpoints import Checkpoints, MemoryCheckpoints
 from expunge.training.courses import Course, check_batches, courses, evaluations
 from expunge.training.executors import Executor
+from expunge.training.head import head_of, write_head
 from expunge.training.lanes import run_lanes
+from expunge.training.least_squares import SUMS, sums_of
 from expunge.training.log import Cost, TrainingLog, begun, stage_names, training_log
 from expunge.training.model import Model
 from expunge.training.platform import deterministic
-from expunge.training.recipe import Recipe
+from expunge.training.recipe import LeastSquares, Recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +54,28 @@ def train(
         raise RequesterError("delete-everything", "no training record is left: there is nothing to train on")
     plan, store = courses(recipe, part), checkpoints or MemoryCheckpoints()
     reused = tuple(name for name in stage_names(recipe, part) if store.load(name) is not None)
+    started, work = begun(), evaluations(recipe, plan)
+    summed = isinstance(recipe.optimiser, LeastSquares) and len(plan) == 1
+    if summed and not reused:
+        _check(recipe, part, plan)
+        with deterministic(threads):
+            _solve_and_keep(recipe, part, plan[0].stages[-1].name, store)
     result = run_courses(recipe, part, plan, checkpoints=store, executor=executor, progress=progress, threads=threads)
+    if summed and not reused:
+        result = replace(result, cost=Cost.since(started, work))
     model = Model(recipe, part.shape, part.classes, tuple(result.states))
     return Trained(model, training_log(model, part, store, threads, reused), result.cost, store)
+
+
+def _solve_and_keep(recipe: Recipe, part: Records, stage: str, store: Checkpoints) -> None:
+    """A least-squares head, with the sums that it was solved from: deletions subtract from them."""
+    module = initialise(recipe.network, part.shape, part.classes, seed=recipe.seed, name="network")
+    sums = sums_of(module, part.features, part.targets, part.classes)
+    found = head_of(module)
+    if found is None or not isinstance(recipe.optimiser, LeastSquares):
+        raise ProgrammerError("method-unfit", "HeadSolver wants fixed features and one linear layer")
+    store.save(SUMS, sums.to_state())
+    store.save(stage, write_head(state_of(module), found[0], sums.solve(recipe.optimiser.l2)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ from expunge.unlearning.amun import AMUN
 from expunge.unlearning.bad_teacher import BadTeacher
 from expunge.unlearning.boundary_shrink import BoundaryShrink
 from expunge.unlearning.certified import Certified
+from expunge.unlearning.downdate import Downdate
 from expunge.unlearning.fine_tune import FineTune
 from expunge.unlearning.fisher import FisherForgetting
 from expunge.unlearning.front_door import prepare, unlearn
@@ -37,6 +38,7 @@ __all__ = [
     "ClaimKind",
     "Deletion",
     "Description",
+    "Downdate",
     "FineTune",
     "FisherForgetting",
     "Forecast",

@@ -4,20 +4,24 @@ from dataclasses import dataclass
 
 from expunge.errors import ProgrammerError
 from expunge.networks import initialise
-from expunge.training import CrossEntropy
+from expunge.training import CrossEntropy, LeastSquares
 from expunge.training.head import head_of
-from expunge.unlearning.accounting import Budget, Privacy
+from expunge.unlearning.accounting import Privacy
+from expunge.unlearning.downdate import Downdate
 from expunge.unlearning.head import CertifiedHead
 from expunge.unlearning.method import ClaimKind, Deletion, Description, Forecast, Method, Unlearned
+from expunge.unlearning.noisy_fine_tuning import OutputPerturbation
+from expunge.unlearning.retrain import Retrain
 
 
 @dataclass(frozen=True)
 class Certified:
     """Ask for a guarantee instead of a method.
 
-    On fixed features with a trained linear end: `CertifiedHead`. On any other network a refusal: whole-network
-    certificates at a small epsilon leave a network that is no better than a fresh one, so that none of them is chosen
-    for anybody; who wants them names them.
+    On fixed features with a least-squares end: `Downdate`, which is exact. With a cross-entropy end: `CertifiedHead`,
+    or `Retrain` where that takes fewer gradients, for it meets every epsilon. On any other network a refusal that says
+    what each way out would take: whole-network certificates at a small epsilon leave a network that is no better than
+    a fresh one, so that none of them is chosen for anybody; who wants them names them.
 
     **Arguments:** `epsilon`, `delta`, `requests`, `spent`: as in `CertifiedHead`.
 
@@ -56,13 +60,28 @@ class Certified:
             raise ProgrammerError(
                 "method-unfit",
                 f"no method meets epsilon {self.epsilon:g} on this network at less than the cost of retraining it",
-                "`--method retrain` is exact and meets every epsilon; `--method output-perturbation` meets this one, "
-                "but what it leaves is no better than a fresh network; a model made by `expunge init --certifiable` "
-                "can be certified cheaply.",
+                self._ways_out(deletion),
             )
+        if isinstance(recipe.optimiser, LeastSquares):
+            return Downdate()
         method = CertifiedHead(self.epsilon, self.delta, self.requests, self.spent)
-        Budget(method.privacy, self.spent).charge(method.privacy.share)
+        if method.plan(deletion).gradient_evaluations > deletion.retraining_evaluations:
+            return Retrain()
         return method
+
+    def _ways_out(self, deletion: Deletion) -> str:
+        """What would meet the guarantee on a network, and what it takes."""
+        known = (
+            f"`--method retrain` is exact, meets every epsilon and takes {deletion.retraining_evaluations:,} gradients"
+        )
+        noisy = OutputPerturbation(self.epsilon, self.delta)
+        try:
+            work = noisy.plan(deletion).gradient_evaluations
+            noise = f"and {work:,}, but what it leaves is no better than a fresh network"
+            known += f"; `--method output-perturbation` takes noise of {noisy.sigma:.3g} {noise}"
+        except ProgrammerError:
+            known += "; no other method fits this network"
+        return f"{known}; a model made by `expunge init --certifiable` can be certified cheaply."
 
     def plan(self, deletion: Deletion) -> Forecast:
         """That of the chosen method."""

@@ -76,11 +76,12 @@ class Langevin:
         state = deletion.trained.model.constituents[0] or {}
         claim = Claim(
             ClaimKind.CERTIFIED,
-            "the same noisy training, from the same start, on the retained records",
+            "the same training with the same noise, from the same start, on the retained records",
             (
                 f"{self.steps} full-batch steps, rate {self.lr:g}, gradients of records clipped to {self.clip:g}, "
                 f"noise {self.sigma(total):.4g}; {count} of {total} records gone since training.",
-                "Nothing is assumed of the network or the loss; the training's seed stays secret.",
+                "Nothing is assumed of the network or the loss. Requests do not depend on the model: the bound is for "
+                "records that were fixed before training.",
             ),
             theorem="composition of Gaussian mechanisms (Dong, Roth and Su 2022), Balle and Wang 2018",
             epsilon=epsilon,
@@ -110,15 +111,23 @@ class Langevin:
         return count
 
 
-def train_noisily(recipe: Recipe, records: Records, langevin: Langevin, *, seed: int) -> Trained:
-    """Train the recipe's network, from its own initial weights, by `langevin`; `seed` draws the noise and is a secret.
+def train_noisily(
+    recipe: Recipe,
+    records: Records,
+    langevin: Langevin,
+    *,
+    noise_key: bytes | None = None,
+    sized: int | None = None,
+) -> Trained:
+    """Train the recipe's network, from its own initial weights, by `langevin`; the noise as in `Deletion.noise_key`.
 
-    Optimiser, schedule and epochs of the recipe have no part in it.
+    Optimiser, schedule and epochs of the recipe have no part in it. `sized`: records that the noise is meant for, where
+    these are what is left of more: the reference of a deletion has the noise of the training before it.
     """
     started, part = clock(), records.train
     module = initialise(recipe.network, part.shape, part.classes, seed=recipe.seed, name="network")
     where = layout(module)
-    point, sigma = where.flatten(dict(module.named_parameters())).detach(), langevin.sigma(len(part))
+    point, sigma = where.flatten(dict(module.named_parameters())).detach(), langevin.sigma(sized or len(part))
 
     def loss(at: Tensor, features: Tensor, target: Tensor) -> Tensor:
         outputs: Tensor = functional_call(module, where.unflatten(at), (features[None],))
@@ -133,7 +142,7 @@ def train_noisily(recipe: Recipe, records: Records, langevin: Langevin, *, seed:
                 each = slopes(point, part.features[rows], part.targets[rows])
                 total += (each * (langevin.clip / each.norm(dim=1).clamp_min(langevin.clip))[:, None]).sum(0)
             point = point - langevin.lr * total / len(part)
-            point = point + gaussian(point, sigma, seed, f"training/langevin/{step}")
+            point = point + gaussian(point, sigma, noise_key, f"training/langevin/{step}")
     state = {**state_of(module), **{name: value.clone() for name, value in where.unflatten(point).items()}}
     model = Model(recipe, part.shape, part.classes, (state,))
     store = MemoryCheckpoints(states={f"{STAGE}/{len(part)}": state})

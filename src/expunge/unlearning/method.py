@@ -1,6 +1,6 @@
 """The contract of every unlearning method, and the records that cross its door."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
@@ -72,8 +72,10 @@ class Deletion:
     - `trained`: the model as it stands, with the checkpoints it may still use.
     - `records`: everything the model was trained and tested on, the forget set included.
     - `forget`: ids of the forget set; checked by the front door.
-    - `seed`: of the method's own randomness.
+    - `seed`: of the method's own randomness, but for noise that a guarantee rests on.
     - `threads`, `executor`, `progress`: change speed and display only.
+    - `noise_key`: where that noise is from: `None` for the operating system's randomness, which nobody can draw again;
+      a secret of 32 bytes or more for a verifier who must, and the claim then says so.
     """
 
     trained: Trained
@@ -83,6 +85,7 @@ class Deletion:
     threads: int = 1
     executor: Executor | None = None
     progress: Progress | None = None
+    noise_key: bytes | None = field(default=None, repr=False)
 
     @property
     def recipe(self) -> Recipe:
@@ -179,9 +182,19 @@ def finish(
     pruning = deletion.recipe.pruning
     if claim.kind is not ClaimKind.EXACT and pruning is not None and pruning.looks_at_records:
         notes = (*notes, MASK_KEPT)
+    if claim.kind is ClaimKind.CERTIFIED:
+        source = NOISE_OF_SYSTEM if deletion.noise_key is None else NOISE_OF_KEY
+        claim = replace(claim, assumptions=(*claim.assumptions, source))
     plain, price = encode(method), deletion.retraining_evaluations
     return Unlearned(trained, records, plain, claim, trained.cost, price, deletion.seed, notes)
 
+
+NOISE_OF_SYSTEM = "The noise is the operating system's randomness; no seed of it exists."
+
+NOISE_OF_KEY = (
+    "The noise is drawn from a key: the guarantee is against those who do not hold it; the verifier of a provable "
+    "deletion does."
+)
 
 STATISTICS_KEPT = (
     "The model keeps its preparation, whose column statistics, lists of texts or number of classes the forgotten "

@@ -9,14 +9,14 @@ from torch import Tensor
 from expunge.errors import ProgrammerError
 from expunge.networks import initialise
 from expunge.records import Records
-from expunge.training import SGD, CrossEntropy, HeadSolver
+from expunge.training import SGD, CrossEntropy, HeadSolver, LeastSquares
 from expunge.training.curvature import Curvature, Series, Solution, conjugate_gradient, neumann
 from expunge.training.head import head_of
 from expunge.training.platform import deterministic
 from expunge.unlearning.accounting import Budget, Privacy
 from expunge.unlearning.head import check_features
 from expunge.unlearning.method import Claim, ClaimKind, Deletion, Description, Forecast, Unlearned, finish
-from expunge.unlearning.release import clock, gaussian, ground, guessable, network, released
+from expunge.unlearning.release import ADAPTIVE, clock, gaussian, ground, network, released
 
 WHY_EMPIRICAL = (
     "No Lipschitz constant of the Hessian is known for this network, and an estimate of one carries no theorem.",
@@ -92,13 +92,12 @@ class Newton:
             if not reasons:
                 left = _curvature(deletion, module, moved, records, 0.0).gradient + penalty * moved
                 bound = float(left.norm()) / penalty
-        noisy = moved + gaussian(moved, self.noise, deletion.seed, "unlearning/newton") if self.noise else moved
+        noisy = moved + gaussian(moved, self.noise, deletion.noise_key, "unlearning/newton") if self.noise else moved
         final = {**state, **{name: part.float().clone() for name, part in where.unflatten(noisy).items()}}
         work = (1 + (not reasons) + 2 * found.products) * len(records.train)
         trained = released(deletion, records, final, started, work)
         claim = self._claim(reasons, penalty, bound)
-        notes = guessable(deletion) if claim.kind is ClaimKind.CERTIFIED else ()
-        return finish(self, deletion, trained, claim, *notes, refitted=True)
+        return finish(self, deletion, trained, claim, refitted=True)
 
     def _solve(self, curvature: Curvature, gradient: Tensor, seed: int) -> Solution:
         if self.solver == "cg":
@@ -122,7 +121,7 @@ class Newton:
             reference,
             (
                 f"Strongly convex with constant {penalty:g}; distance at most {bound:.3g}, in double precision.",
-                "Requests do not depend on earlier releases; the run's seed, which the noise is from, stays secret.",
+                ADAPTIVE,
             ),
             theorem="|w - w*| <= |grad F(w)| / l2 (strong convexity); Gaussian mechanism of Balle and Wang 2018",
             epsilon=budget.spent,
@@ -155,6 +154,8 @@ def _not_convex(deletion: Deletion, penalty: float) -> tuple[str, ...]:
     """Why the strongly convex theorem does not cover this model; empty where it does."""
     recipe, before = deletion.recipe, deletion.trained.model
     found = head_of(initialise(recipe.network, before.shape, before.classes, seed=recipe.seed, name="network"))
+    if isinstance(recipe.optimiser, LeastSquares):
+        return ("The step is of cross-entropy, and this head minimises squares: take `downdate`.",)
     if found is None or not isinstance(recipe.loss, CrossEntropy):
         return WHY_EMPIRICAL
     if not penalty:

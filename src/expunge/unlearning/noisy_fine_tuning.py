@@ -12,7 +12,7 @@ from expunge.records import Records
 from expunge.training.platform import deterministic
 from expunge.unlearning.accounting import Budget, NoisyDescent, Privacy
 from expunge.unlearning.method import Claim, ClaimKind, Deletion, Description, Forecast, Unlearned, finish
-from expunge.unlearning.release import clock, gaussian, ground, guessable, into_ball, network, released, trained_on
+from expunge.unlearning.release import ADAPTIVE, clock, gaussian, ground, into_ball, network, released, trained_on
 
 WARNING = "At so small an epsilon the noise wipes the network out: compare with a fresh one trained for as many epochs."
 
@@ -92,7 +92,7 @@ class NoisyFineTuning:
             for step in range(self.steps):
                 slope = into_ball(self._gradient(deletion, module, where, records.train, point, step), self.clip)
                 point = point - self.lr * (slope + self.decay * point)
-                point = point + gaussian(point, self.sigma, deletion.seed, f"unlearning/noisy/{step}")
+                point = point + gaussian(point, self.sigma, deletion.noise_key, f"unlearning/noisy/{step}")
         work = self.steps * min(self.batch_size, len(records.train))
         noisy = {**state, **{name: value.clone() for name, value in where.unflatten(point).items()}}
         final, more = trained_on(deletion, records, noisy, self.epochs, "noisy-fine-tuning")
@@ -106,7 +106,7 @@ class NoisyFineTuning:
             f"radius {self.radius:g}, gradients clipped to {self.clip:g}, rate {self.lr:g}, decay {self.decay:g}, "
             f"{self.steps} steps with noise {self.sigma:.4g}: mu {self.privacy.share:.4g}.",
         )
-        return finish(self, deletion, trained, claim, *guessable(deletion), refitted=True)
+        return finish(self, deletion, trained, claim, refitted=True)
 
     def _gradient(
         self,
@@ -183,7 +183,7 @@ class OutputPerturbation:
         budget = Budget(self.privacy, self.spent).charge(self.privacy.share)
         _, where, state = network(deletion)
         point = into_ball(where.flatten(state), self.radius)
-        point = point + gaussian(point, self.sigma, deletion.seed, "unlearning/output-perturbation")
+        point = point + gaussian(point, self.sigma, deletion.noise_key, "unlearning/output-perturbation")
         noisy = {**state, **{name: value.clone() for name, value in where.unflatten(point).items()}}
         final, work = trained_on(deletion, records, noisy, self.epochs, "output-perturbation")
         trained = released(deletion, records, final, started, work)
@@ -194,7 +194,7 @@ class OutputPerturbation:
             "Gaussian mechanism of Balle and Wang 2018, theorem 8, at sensitivity 2 radius",
             f"radius {self.radius:g}, noise {self.sigma:.4g} on each weight: mu {self.privacy.share:.4g}.",
         )
-        return finish(self, deletion, trained, claim, *guessable(deletion), refitted=True)
+        return finish(self, deletion, trained, claim, refitted=True)
 
 
 def _epochs(deletion: Deletion, part: Records, epochs: float) -> int:
@@ -211,7 +211,7 @@ def _claim(budget: Budget, delta: float, reference: str, theorem: str, constants
         (
             constants,
             "Nothing is assumed of network, loss or training; nothing but the present weights comes from before.",
-            "Requests do not depend on earlier releases; the run's seed, which the noise is from, stays secret.",
+            ADAPTIVE,
         ),
         theorem=theorem,
         epsilon=budget.spent,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from expunge.errors import ProgrammerError
 from expunge.networks import Layout, State, initialise, layout
-from expunge.randomness import torch_generator
+from expunge.noise import normal
 from expunge.records import Records
 from expunge.training import Constant, Cost, Course, MemoryCheckpoints, Model, Stage, Trained, run_courses, training_log
 from expunge.unlearning.method import Deletion
@@ -44,17 +44,20 @@ def network(deletion: Deletion) -> tuple[torch.nn.Module, Layout, State]:
     return module, where, state
 
 
-def gaussian(like: Tensor, sigma: float, seed: int, name: str) -> Tensor:
-    """Normal noise of the shape of `like`, drawn in double precision from the stream `name`."""
-    generator = torch_generator(seed, name)
-    return (sigma * torch.randn(like.shape, generator=generator, dtype=torch.float64)).to(like.dtype)
+def gaussian(like: Tensor, sigma: float, key: bytes | None, name: str) -> Tensor:
+    """Normal noise of the shape of `like`, drawn in double precision; see `normal`."""
+    drawn = normal(like.numel(), key, name).reshape(like.shape)
+    return (sigma * torch.from_numpy(drawn)).to(like.dtype)
 
 
-def guessable(deletion: Deletion) -> tuple[str, ...]:
-    """A word for the record where the seed is so small that an attacker could try them all and take the noise off."""
-    if deletion.seed >= SECRET_SEED:
-        return ()
-    return ("The noise is from a seed that can be guessed: keep this model to yourself, or run with a secret one.",)
+ADAPTIVE = (
+    "Who asks may have seen earlier models: each release is compared with the reference on the records left at that "
+    "moment, and releases add up whatever was seen before. What the choice of later requests tells is not covered."
+)
+"""The sequence's assumption: adaptive composition (Dong, Roth and Su 2022, section 3; Smith and Thakurta 2022 for
+budgets chosen on the way). The reference has the same records left, so that a requester whom an earlier model led to
+ask can carry a forgotten record's trace into which records remain (Chourasia and Shah, ICML 2023): no method, not
+retraining either, takes that out."""
 
 
 def into_ball(vector: Float[Tensor, " parameters"], radius: float) -> Float[Tensor, " parameters"]:
@@ -87,10 +90,6 @@ def released(deletion: Deletion, records: Records, state: State, started: float,
     store = MemoryCheckpoints()
     log = training_log(model, records.train, store, deletion.threads)
     return Trained(model, log, Cost.since(started, evaluations), store)
-
-
-SECRET_SEED = 2**48
-"""Seeds below are taken for chosen by hand; the workspace draws 63 random bits."""
 
 
 def clock() -> float:

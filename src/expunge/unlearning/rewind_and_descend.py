@@ -12,7 +12,7 @@ from expunge.unlearning.accounting import Budget, Privacy
 from expunge.unlearning.accounting.rewind import Rewind
 from expunge.unlearning.head import check_features
 from expunge.unlearning.method import Claim, ClaimKind, Deletion, Description, Forecast, Unlearned, finish
-from expunge.unlearning.release import clock, gaussian, ground, guessable, network, released, trained_on
+from expunge.unlearning.release import ADAPTIVE, clock, gaussian, ground, network, released, trained_on
 
 STAGE = "rewind"
 """Name under which the earlier checkpoint is kept."""
@@ -86,11 +86,10 @@ class RewindAndDescend:
         _, where, _ = network(deletion)
         if self.noise:
             point = where.flatten(final)
-            noisy = point + gaussian(point, self.noise, deletion.seed, "unlearning/rewind")
+            noisy = point + gaussian(point, self.noise, deletion.noise_key, "unlearning/rewind")
             final = {**final, **{name: value.clone() for name, value in where.unflatten(noisy).items()}}
         claim = self._claim(deletion)
-        notes = guessable(deletion) if claim.kind is ClaimKind.CERTIFIED else ()
-        return finish(self, deletion, released(deletion, records, final, started, work), claim, *notes, refitted=True)
+        return finish(self, deletion, released(deletion, records, final, started, work), claim, refitted=True)
 
     def _checkpoint(self, deletion: Deletion) -> State:
         state = deletion.trained.checkpoints.load(STAGE)
@@ -111,7 +110,10 @@ class RewindAndDescend:
         return Claim(
             ClaimKind.CERTIFIED,
             reference,
-            (f"Full-batch descent on a convex head; all constants are exact; distance at most {bound:.3g}.",),
+            (
+                f"Full-batch descent on a convex head; all constants are exact; distance at most {bound:.3g}.",
+                ADAPTIVE,
+            ),
             theorem="contraction of gradient descent (Neel et al. 2021), Gaussian mechanism of Balle and Wang 2018",
             epsilon=budget.spent,
             delta=self.delta,

@@ -15,6 +15,8 @@ from expunge.training import Course, HeadSolver, MemoryCheckpoints, Model, Recip
 from expunge.training.log import training_log
 from expunge.unlearning import (
     CertifiedHead,
+    Claim,
+    ClaimKind,
     Deletion,
     Method,
     Newton,
@@ -30,7 +32,7 @@ from expunge.unlearning.method import finish
 from expunge.unlearning.retrain import EXACT
 from expunge.unlearning.sharded import ASSUMPTIONS
 from expunge.verification.proof import Proof, prove_courses
-from expunge.verification.schedule import Commitment, drawn, noise_seed, schedule_seed, share_digest
+from expunge.verification.schedule import Commitment, drawn, noise_key, noise_seed, schedule_seed, share_digest
 
 SEGMENTS: Final = 128
 """Segments that a run is cut into unless a number of steps is named: one part in ten is then twelve of them."""
@@ -118,7 +120,8 @@ def run_whole(
         raise ProgrammerError("bad-shape", "this method starts from the model before the deletion")
     log = training_log(before, records.train, MemoryCheckpoints(), threads)
     trained = Trained(before, log, _no_cost(), MemoryCheckpoints())
-    return method.run(replace(_nothing_gone(trained, records, noise_seed(draw)), threads=threads))
+    blind = _nothing_gone(trained, records, noise_seed(draw))
+    return method.run(replace(blind, threads=threads, noise_key=noise_key(draw)))
 
 
 def grounds(method: Method, deletion: Deletion) -> Records:
@@ -219,11 +222,23 @@ def prove(method: Method, deletion: Deletion, commitment: Commitment, nonce: str
     plan = plan_of(method, deletion.recipe, records.train, schedule_seed(draw), commitment.touched, before)
     if plan is None:
         done = run_whole(method, deletion.recipe, records, draw, before, deletion.threads)
-        done = replace(done, retraining_evaluations=deletion.retraining_evaluations)
+        done = replace(done, retraining_evaluations=deletion.retraining_evaluations, claim=_covered(done.claim, share))
         proof = Proof(done.trained.model.recipe, records.train.ids, (), dict(fingerprint(deletion.threads)))
     else:
         done, proof = _courses(method, deletion, records, plan, commitment.every)
     return Proven(done, Submission(commitment, nonce, share, proof, done.trained.model.file, start))
+
+
+def _covered(claim: Claim, share: bytes) -> Claim:
+    """A claim that rests on noise falls where anybody could draw the noise: root and nonce are public."""
+    if claim.kind is not ClaimKind.CERTIFIED or len(share) >= SHARE_BYTES:
+        return claim
+    why = f"The provider's share of the draw has {len(share)} bytes: anybody could draw the noise and take it off."
+    return Claim(ClaimKind.EMPIRICAL, claim.reference, (why,))
+
+
+SHARE_BYTES: Final = 16
+"""Of a secret share, at least."""
 
 
 def _courses(method: Method, deletion: Deletion, records: Records, plan: Plan, every: int) -> tuple[Unlearned, Proof]:

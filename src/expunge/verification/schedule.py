@@ -121,8 +121,13 @@ def schedule_seed(draw: bytes) -> int:
 
 
 def noise_seed(draw: bytes) -> int:
-    """Seed of a method that adds noise: 63 bits, apart from the schedule's."""
+    """Seed of a method that adds noise, for all of it but the noise: 63 bits, apart from the schedule's."""
     return int.from_bytes(draw[8:16], "big") >> 1
+
+
+def noise_key(draw: bytes) -> bytes:
+    """Key of the noise itself, which neither seed tells anything of."""
+    return hashlib.sha256(b"expunge/noise/1" + draw).digest()
 
 
 @dataclass(frozen=True, eq=False)

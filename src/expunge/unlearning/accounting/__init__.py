@@ -11,9 +11,10 @@ from expunge.unlearning.accounting.gaussian import (
 )
 from expunge.unlearning.accounting.renyi import epsilon_of_renyi, renyi_of_gaussian
 from expunge.unlearning.accounting.shift_reduction import NoisyDescent
-from expunge.unlearning.accounting.theorem import Constants, TheoremBound, paper_setting, theorem_bound
+from expunge.unlearning.accounting.theorem import HONEST, Constants, TheoremBound, paper_setting, theorem_bound
 
 __all__ = [
+    "HONEST",
     "Budget",
     "Constants",
     "NoisyDescent",
