@@ -17,6 +17,7 @@ from expunge.journey import (
     requests,
     revaluing,
     screened,
+    tuning,
     worker,
 )
 from expunge.journey.config import Config
@@ -78,6 +79,7 @@ METHODS: Final[tuple[type, ...]] = (
     RewindAndDescend,
     Langevin,
     proving.Provable,
+    tuning.Tune,
 )
 """Classes that a request may name as its method."""
 
@@ -118,8 +120,9 @@ class ModelSteps:
 
     def audit(self, run: Sequence[Request]) -> Record:
         """What audits find in the new model."""
-        ids, seed = self._ids(run), self.config.audit_seed
-        return carry_out.audited(self.store, _holder(run), ids, seed, self.config.shadow_models, self.progress)
+        ids, seed, shadows = self._ids(run), self.config.audit_seed, self.config.shadow_models
+        tuned = self._record(run[0], "unlearn").get("tuning") is not None
+        return carry_out.audited(self.store, _holder(run), ids, seed, shadows, self.progress, tuned=tuned)
 
     def receipt(self, request: Request) -> Record:
         """Everything that the receipt will say but the time of its signing."""

@@ -104,18 +104,24 @@ class Influence:
 def woodbury_inverse(
     gradients: Float[Tensor, "rank parameters"], damping: float, rhs: Float[Tensor, " parameters"]
 ) -> Float[Tensor, " parameters"]:
-    """(damping I + (1/n) sum g g')^-1 rhs, by the Sherman-Morrison-Woodbury recursion, one gradient at a time.
+    """(damping I + (1/n) sum g g')^-1 rhs, by the Sherman-Morrison-Woodbury recursion, a block of gradients at a time.
 
-    F_k^-1 = F_{k-1}^-1 - (F_{k-1}^-1 g)(F_{k-1}^-1 g)' / (n + g' F_{k-1}^-1 g) needs F_{k-1}^-1 g for each *new* g: the
-    vectors before it are kept, rank by rank.
+    With T = F_{k-1}^-1 G' for the *new* gradients G, F_k^-1 = F_{k-1}^-1 - T (n I + G T)^-1 T'. The vectors before are
+    kept, block by block: nothing is recycled, and no matrix of parameters by parameters is formed.
     """
     count = len(gradients)
-    kept = torch.zeros_like(gradients)
-    for number, slope in enumerate(gradients):
-        before = kept[:number]
-        turned = slope / damping - before.T @ (before @ slope)
-        kept[number] = turned / (count + slope @ turned).sqrt()
+    kept = torch.empty_like(gradients)
+    for first in range(0, count, BLOCK):
+        block, before = gradients[first : first + BLOCK], kept[:first]
+        turned = block / damping - (block @ before.T) @ before
+        inner = block @ turned.T + count * torch.eye(len(block)).to(block)
+        factor = torch.linalg.cholesky(inner)
+        kept[first : first + BLOCK] = torch.linalg.solve_triangular(factor, turned, upper=False)
     return rhs / damping - kept.T @ (kept @ rhs)
+
+
+BLOCK = 64
+"""Gradients that the recursion takes at once: products of matrices instead of vectors."""
 
 
 def single_gradients(ground: Ground, part: Part) -> Float[Tensor, "records parameters"]:
