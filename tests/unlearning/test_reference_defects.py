@@ -38,6 +38,19 @@ def test_1_and_2_the_inverse_takes_every_gradient_and_recycles_none(count: int) 
     )
 
 
+def test_1_the_factorisation_is_the_recursion() -> None:
+    """Rank by rank, with F_{k-1}^-1 g formed for each new gradient: the same answer and the same denominators."""
+    rows = torch.randn(20, 30, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    rhs, inverse, denominators = torch.ones(30, dtype=torch.float64), torch.eye(30, dtype=torch.float64) / 1e-2, []
+    for slope in rows:
+        turned = inverse @ slope
+        denominators.append(float(len(rows) + slope @ turned))
+        inverse = inverse - torch.outer(turned, turned) / denominators[-1]
+    torch.testing.assert_close(woodbury_inverse(rows, 1e-2, rhs), inverse @ rhs)
+    factor = torch.linalg.cholesky(rows @ rows.T + len(rows) * 1e-2 * torch.eye(20, dtype=torch.float64))
+    torch.testing.assert_close(factor.diagonal().square() / 1e-2, torch.tensor(denominators, dtype=torch.float64))
+
+
 def test_2_a_rank_beyond_a_thousand_is_used_in_full(records: Records, plain_model: Trained) -> None:
     trained = Trained(plain_model.model, plain_model.log, plain_model.cost, plain_model.checkpoints)
     deletion = prepare(trained, records, records.train.ids[:5])

@@ -104,24 +104,17 @@ class Influence:
 def woodbury_inverse(
     gradients: Float[Tensor, "rank parameters"], damping: float, rhs: Float[Tensor, " parameters"]
 ) -> Float[Tensor, " parameters"]:
-    """(damping I + (1/n) sum g g')^-1 rhs, by the Sherman-Morrison-Woodbury recursion, a block of gradients at a time.
+    """(damping I + (1/n) sum g g')^-1 rhs, by the Sherman-Morrison-Woodbury recursion over the gradients.
 
-    With T = F_{k-1}^-1 G' for the *new* gradients G, F_k^-1 = F_{k-1}^-1 - T (n I + G T)^-1 T'. The vectors before are
-    kept, block by block: nothing is recycled, and no matrix of parameters by parameters is formed.
+    F_k^-1 = F_{k-1}^-1 - (F_{k-1}^-1 g)(F_{k-1}^-1 g)' / (n + g' F_{k-1}^-1 g) needs F_{k-1}^-1 g for each *new* g.
+    Those vectors lie in the span of the gradients, so that the recursion can run on their Gram matrix: there it is the
+    Cholesky factorisation of n damping I + G G', whose k-th pivot is damping times the k-th denominator.
     """
     count = len(gradients)
-    kept = torch.empty_like(gradients)
-    for first in range(0, count, BLOCK):
-        block, before = gradients[first : first + BLOCK], kept[:first]
-        turned = block / damping - (block @ before.T) @ before
-        inner = block @ turned.T + count * torch.eye(len(block)).to(block)
-        factor = torch.linalg.cholesky(inner)
-        kept[first : first + BLOCK] = torch.linalg.solve_triangular(factor, turned, upper=False)
-    return rhs / damping - kept.T @ (kept @ rhs)
-
-
-BLOCK = 64
-"""Gradients that the recursion takes at once: products of matrices instead of vectors."""
+    gram = gradients @ gradients.T
+    gram.diagonal().add_(count * damping)
+    weights = torch.cholesky_solve((gradients @ rhs)[:, None], torch.linalg.cholesky(gram))[:, 0]
+    return (rhs - gradients.T @ weights) / damping
 
 
 def single_gradients(ground: Ground, part: Part) -> Float[Tensor, "records parameters"]:
