@@ -2,7 +2,8 @@
 
 import pytest
 
-from expunge.auditing import Quality, candidates, tune
+from expunge.auditing import Quality, Trial, candidates, tune
+from expunge.auditing.tuning import TIE, _best
 from expunge.errors import ProgrammerError
 from expunge.records import Records
 from expunge.training import SGD, Recipe, Trained, train
@@ -57,6 +58,7 @@ def test_the_choice_is_the_nearest_trial_and_its_record_is_kept(
     assert len(found.trials) == 3
     assert found.untried == 0
     assert found.method == min(found.trials, key=lambda trial: trial.distance).method != grid[0]
+    assert not found.idle
     assert found.evaluations == sum(trial.evaluations for trial in found.trials) <= found.budget
     plain = found.to_json()
     assert [trial["method"]["lr"] for trial in plain["trials"]] == [0.001, 0.1, 0.4]
@@ -74,6 +76,33 @@ def test_the_budget_stops_trials_and_says_how_many(records: Records, trained: Tr
     assert (len(found.trials), found.untried) == (2, 2)
 
 
+def test_of_two_that_validation_cannot_tell_apart_the_cheaper_is_chosen() -> None:
+    ends = Quality(99, 99, 99, 99)
+
+    def trial(epochs: float, distance: float, evaluations: int, *degraded: str) -> Trial:
+        return Trial(FineTune(epochs), ends, distance, evaluations, degraded)
+
+    long, short, off = trial(5, 1.0, 500), trial(2, 1.0 + TIE, 200), trial(1, 1.1 + TIE, 100)
+    assert _best([long, short, off], 10.0) == short.method
+    assert _best([long, short, off], 1.2) == long.method, "what does not better the model before is no tie"
+    assert _best([long, trial(3, 0.1, 10, "Collapse")], 10.0) == long.method
+
+
+def test_what_changes_nothing_is_said_to_be_idle(records: Records, trained: Trained, validation: Records) -> None:
+    forget = of_class(records, 5)
+    assert tune(trained, records, forget, [FineTune(1, 1e-7)], validation).idle
+    assert not tune(trained, records, forget, [FineTune(2, 0.4)], validation).idle
+
+
+def test_a_retrained_model_would_contradict_labels_that_are_wrong(
+    records: Records, trained: Trained, validation: Records
+) -> None:
+    forget = records.train.ids[:90]
+    found = tune(trained, records, forget, [FineTune(0.5)], validation, mislabelled=True)
+    assert (found.target.ua, found.target.mia) == (100.0, 100.0)
+    assert tune(trained, records, forget, [FineTune(0.5)], validation).target.ua < 30
+
+
 def test_a_method_that_destroys_is_not_chosen(records: Records, trained: Trained, validation: Records) -> None:
     grid = [GradientAscent(20, 5.0), GradientAscent(1, 1e-5)]
     found = tune(trained, records, of_class(records, 5), grid, validation, budget=5)
@@ -82,8 +111,9 @@ def test_a_method_that_destroys_is_not_chosen(records: Records, trained: Trained
 
 
 def test_grids_are_in_multiples_of_the_recipes_rate() -> None:
-    assert [method.lr for method in candidates(FineTune(), RECIPE)] == pytest.approx([0.1, 0.2, 0.4, 0.03])
+    assert [method.lr for method in candidates(FineTune(), RECIPE)] == pytest.approx([0.1, 0.2, 0.4, 0.3])
     assert len({(one.gamma, one.lr) for one in candidates(L1Sparse(), RECIPE)}) == 6
+    assert {one.epochs for one in candidates(L1Sparse(), RECIPE)} == {3, 4}
     assert all(one.share == 0.5 for one in candidates(SalUn(), RECIPE))
 
 

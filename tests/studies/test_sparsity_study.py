@@ -11,18 +11,11 @@ from expunge.errors import OperatorError
 from expunge.records import Records
 from expunge.studies import Setting, run_study
 from expunge.studies.sparsity import SparsityStudy
-from expunge.studies.sparsity_cells import (
-    Ground,
-    at_random,
-    auc,
-    backdoor,
-    doses,
-    gap,
-    memorised,
-    one_class,
-    one_owner,
-    stamped,
-)
+from expunge.studies.sparsity_applications import backdoor, stamped
+from expunge.studies.sparsity_cells import doses
+from expunge.studies.sparsity_claims import sparsity_claims
+from expunge.studies.sparsity_ground import TUNING_SEED, Ground, at_random, memorised, one_class, one_owner
+from expunge.studies.sparsity_scene import auc, gap, row
 from expunge.unlearning import SSD, FineTune, L1Sparse
 
 NAMED = {
@@ -66,14 +59,14 @@ def test_a_stamp_changes_a_corner_alone(records: Records) -> None:
     before = records.features[:5]
     changed = (stamped(before) != before).any(0)[0].nonzero()
     assert changed.min() >= 5
-    assert len(changed) <= 4
+    assert len(changed) <= 9
     assert auc(np.array([2.0, 3.0]), np.array([0.0, 1.0])) == 1.0
 
 
 @pytest.fixture(scope="module")
 def results(records: Records, tmp_path_factory: pytest.TempPathFactory) -> dict:
     out = tmp_path_factory.mktemp("sparsity")
-    study = SparsityStudy(methods=(FineTune(), L1Sparse(), SSD()), shadows=(4, 4))
+    study = SparsityStudy(methods=(FineTune(), L1Sparse(), SSD()), shadows=(8, 8), references=(4, 4), budget=0.6)
     quarter = records.select(range(0, len(records), 4))
     run_study(study, Setting(quarter, "digits", "small", (0,)), out)
     assert "<svg" in (out / "report.html").read_text()
@@ -88,6 +81,51 @@ def test_every_claim_and_column_is_there(results: dict) -> None:
     assert {row["sparsity"] for row in results["rows"]} >= {0.0, 0.95, 0.99}
 
 
+def test_choices_are_made_on_a_seed_that_no_figure_is_of(results: dict) -> None:
+    aside = [row for row in results["rows"] if row["scenario"].endswith((", tuning", ", choosing"))]
+    assert {row["seed"] for row in aside} == {TUNING_SEED}
+    assert TUNING_SEED not in {row["seed"] for row in results["rows"] if row not in aside}
+    tuned = [row["tuning"] for row in aside if row["scenario"] == "random 10 %, tuning"]
+    assert len(tuned) == 3
+    assert all(each["evaluations"] <= max(each["budget"], each["trials"][0]["evaluations"]) for each in tuned)
+    runs = [row for row in results["rows"] if row["scenario"] == "random 10 %" and row["chosen"]]
+    assert {json.dumps(each["method"]) for each in tuned} <= {json.dumps(row["chosen"]) for row in runs}
+    assert all(row["rte_tuned"] > row["rte"] for row in runs)
+
+
+def test_lira_sees_members_before_and_each_method_outside_the_floor_is_told_why(results: dict) -> None:
+    found = {claim["name"]: claim for claim in results["claims"]}
+    assert found["original.random.exposure"]["value"] > 0.6
+    assert abs(found["retrain.random.exposure"]["value"] - 0.5) < 0.1
+    inside, why = found["within_floor.random.methods"], found["within_floor.random.methods"]["why"]
+    outside = [name for name in ("fine-tune", "l1-sparse", "ssd") if f"{name} is betrayed by" in why]
+    named = inside["target"].split(": ")[1]
+    assert all((name in named) != (name in outside) for name in ("l1-sparse", "ssd"))
+
+
+def retrained(scenario: str, seed: int, ua: float) -> list[dict]:
+    steady = {"mia": 20.0, "ra": 100.0, "ta": 90.0, "gap": 1.0, "exposure": 0.5, "rte": 1.0, "rte_tuned": 1.0}
+    return [row(scenario, "retrain", seed, ua=ua + off, **steady) for off in (-2.0, -1.0, 0.0, 1.0, 2.0)]
+
+
+def test_the_winner_is_chosen_on_the_tuning_seed_and_judged_on_the_others() -> None:
+    """The best by luck of the evaluated seeds is not the one that is held against the floor."""
+    rows = [*retrained("random 10 %, choosing", TUNING_SEED, 10.0), *retrained("random 10 %", 0, 10.0)]
+    like = {"mia": 20.0, "ra": 100.0, "ta": 90.0, "gap": 5.0, "exposure": 0.5, "rte": 0.1, "rte_tuned": 0.5}
+    for scenario, seed, good, other in (
+        ("random 10 %, choosing", TUNING_SEED, 10.0, 30.0),
+        ("random 10 %", 0, 30.0, 10.0),
+    ):
+        rows.append(row(scenario, "chosen", seed, **{**like, "ua": good}))
+        rows.append(row(scenario, "lucky", seed, **{**like, "ua": other}))
+        rows.append(row(scenario, "original", seed, **{**like, "ua": 0.0, "exposure": 0.8}))
+    found = {claim.name: claim for claim in sparsity_claims(rows)}
+    assert found["best.random.far"].holds is False
+    assert found["best.random.far"].why == "by ua"
+    assert "lucky" in (found["within_floor.random.methods"].target or "")
+    assert "chosen is betrayed by ua" in found["within_floor.random.methods"].why
+
+
 def test_figures_on_the_digits_are_where_they_belong(results: dict) -> None:
     found = {claim["name"]: claim["value"] for claim in results["claims"]}
     assert found["retrain.class.ua"] == 100.0
@@ -95,12 +133,12 @@ def test_figures_on_the_digits_are_where_they_belong(results: dict) -> None:
 
 
 def test_a_patch_and_the_dose_on_all_the_digits(records: Records) -> None:
-    """Half of the digits are too few for either: a patch is learnt badly, and the lowest rate forgets already."""
+    """The trojan at the marks of the spec's check 10; the penalty on eight pixels a side takes out half and more."""
     ground = Ground.of(records, "small")
-    hits = {row["method"]: row["asr"] for row in backdoor(ground, (0,))}
-    assert hits["original"] > 60
-    assert hits["retrain"] < 5
-    assert hits["l1-sparse 0.003"] < hits["original"] / 2
+    hits = {row["method"]: row for row in backdoor(ground, (0,))}
+    assert hits["original"]["asr"] >= 97
+    assert hits["retrain"]["asr"] <= 2
+    assert hits["l1-sparse 0.003"]["asr"] < hits["original"]["asr"] / 2
     rows = doses(ground, (0,))
     rising = {row["lr"]: row["ua"] for row in rows if row["method"] == "fine-tune"}
     assert list(rising.values()) == sorted(rising.values())

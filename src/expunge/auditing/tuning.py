@@ -23,21 +23,27 @@ from expunge.training import Model, Recipe, Trained
 from expunge.unlearning import Method, prepare
 
 GRIDS: Final[dict[str, dict[str, tuple[Any, ...]]]] = {
-    "fine-tune": {"lr": (1.0, 2.0, 4.0, 0.3)},
-    "l1-sparse": {"gamma": (1e-3, 3e-4, 3e-3), "lr": (1.0, 2.0)},
+    "fine-tune": {"lr": (1.0, 2.0, 4.0, 3.0)},
+    "l1-sparse": {"epochs": (3, 4), "gamma": (1e-3, 3e-4, 3e-3), "lr": (1.0, 2.0)},
     "gradient-ascent": {"lr": (0.1, 0.03, 0.3, 1.0)},
-    "neg-grad-plus": {"lr": (0.2, 0.6), "alpha": (0.95, 0.99)},
+    "neg-grad-plus": {"lr": (0.2, 0.6, 2.0), "alpha": (0.95, 0.8)},
     "random-labels": {"lr": (0.2, 0.06, 0.6, 0.02)},
     "salun": {"lr": (0.2, 0.06, 0.6, 0.02), "share": (0.5,)},
-    "scrub": {"lr": (0.06, 0.2, 0.6, 0.02)},
-    "bad-teacher": {"lr": (0.2, 0.06), "bad": (0.5, 0.2)},
+    "scrub": {"lr": (0.06, 0.2, 0.6, 2.0, 6.0)},
+    "bad-teacher": {"lr": (0.2, 0.06), "bad": (0.5, 0.2, 0.05)},
     "boundary-shrink": {"lr": (0.2, 0.06, 0.02, 0.6)},
-    "amun": {"lr": (0.2, 0.6, 1.0, 0.06)},
-    "ssd": {"alpha": (10.0, 5.0, 2.0, 1.2)},
-    "influence": {"scale": (4.0, 1.0, 16.0), "damping": (1e-2, 1e-1)},
-    "fisher-forgetting": {"alpha": (1e-7, 1e-6, 1e-5, 1e-8)},
+    "amun": {"epochs": (2, 5), "lr": (0.2, 0.6, 1.0)},
+    "ssd": {"alpha": (10.0, 5.0, 2.0, 1.2, 1.0), "lam": (1.0, 0.3)},
+    "influence": {"scale": (4.0, 8.0, 16.0, 1.0), "damping": (1e-2, 1e-1)},
+    "fisher-forgetting": {"alpha": (1e-6, 1e-5, 3e-5, 1e-7)},
 }
 """What is tried for each method, the likeliest first. Learning rates are multiples of the recipe's own."""
+
+FEWEST: Final = 20
+"""Validation records below which there is nothing to judge by."""
+
+TIE: Final = 0.5
+"""Points of distance that validation records cannot tell apart: of two so near, the cheaper is chosen."""
 
 SEEN: Final = 500
 """Records of each side that the membership test is fitted on."""
@@ -72,24 +78,39 @@ class Trial:
 class Tuned:
     """The method that came nearest to the target, and how it was found.
 
-    **Arguments:** `evaluations`: gradients that all trials took; `budget`: what they were allowed; `untried`:
-    candidates that the budget did not reach.
+    **Arguments:** `before`: distance of the model before, that is, of doing nothing; `evaluations`: gradients that all
+    trials took; `budget`: what they were allowed; `untried`: candidates that the budget did not reach.
     """
 
     method: Method
     target: Quality
+    before: float
     trials: tuple[Trial, ...]
     evaluations: int
     budget: int
     untried: int
+
+    @property
+    def idle(self) -> bool:
+        """Whether no trial came nearer than the model before: the chosen method is then no better than none."""
+        return min(trial.distance for trial in self.trials) >= self.before
 
     def to_json(self) -> dict[str, Any]:
         """Plain form, to be kept with the result."""
         return {
             "method": encode(self.method),
             "target": vars(self.target),
+            "before": self.before,
+            "idle": self.idle,
             "trials": [
-                {"method": encode(each.method), **vars(each.quality), "distance": each.distance} for each in self.trials
+                {
+                    "method": encode(each.method),
+                    **vars(each.quality),
+                    "distance": each.distance,
+                    "evaluations": each.evaluations,
+                    "degraded": list(each.degraded),
+                }
+                for each in self.trials
             ],
             "evaluations": self.evaluations,
             "budget": self.budget,
@@ -115,25 +136,31 @@ def tune(
     *,
     budget: float = 1.0,
     seed: int = 0,
+    mislabelled: bool = False,
     progress: Progress | None = None,
 ) -> Tuned:
     """Try `methods` in turn on this very deletion and keep the one nearest to what unseen records look like.
 
+    Of those that are at most `TIE` points further than the nearest, and nearer than the model before, the one with the
+    fewest gradients is kept: what cannot be told apart need not be paid for.
+
     **Arguments:**
 
     - `records`, `forget`: as for `unlearn`; `methods`: `candidates(method, recipe)`, or any others.
-    - `validation`: at least 20 records that nobody trained on and that no figure will be reported on.
+    - `validation`: at least `FEWEST` records that nobody trained on and that no figure will be reported on.
     - `budget`: gradients of all trials together, as a share of retraining's. The first trial always runs.
+    - `mislabelled`: the forgotten labels are known to be wrong (poison): a retrained model would contradict them all.
 
     **Raises:** `ProgrammerError("bad-hyperparameter")` without methods or with too few validation records, and as
     `unlearn`.
     """
-    if not methods or len(validation) < 20 or not records.classes:
+    if not methods or len(validation) < FEWEST or not records.classes:
         raise ProgrammerError("bad-hyperparameter", "tuning needs methods, classes, and 20 validation records")
     deletion = prepare(trained, records, forget, seed=seed)
     allowed = int(budget * deletion.retraining_evaluations)
     parts = _Parts(deletion.forgotten.train, deletion.retained.train, validation, seed)
     target = parts.target(trained.model)
+    target = replace(target, ua=100.0, mia=100.0) if mislabelled else target
     trials: list[Trial] = []
     spent = 0
     with task(progress, "tuning", len(methods)) as advance:
@@ -148,8 +175,15 @@ def tune(
                 Trial(method, quality, quality.distance(target), done.cost.gradient_evaluations, done.degraded)
             )
             advance()
-    best = min(trials, key=lambda trial: (bool(trial.degraded), trial.distance))
-    return Tuned(best.method, target, tuple(trials), spent, allowed, len(methods) - len(trials))
+    before = parts.quality(trained.model).distance(target)
+    return Tuned(_best(trials, before), target, before, tuple(trials), spent, allowed, len(methods) - len(trials))
+
+
+def _best(trials: Sequence[Trial], before: float) -> Method:
+    sound = [trial for trial in trials if not trial.degraded] or list(trials)
+    nearest = min(sound, key=lambda trial: trial.distance)
+    ties = [trial for trial in sound if trial.distance <= min(nearest.distance + TIE, before)]
+    return min(ties or [nearest], key=lambda trial: (trial.evaluations, trial.distance)).method
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,6 +27,9 @@ def forget(
     ] = None,
     epsilon: Annotated[float | None, typer.Option(help="Budget of certified methods, over all deletions.")] = None,
     delta: Annotated[float | None, typer.Option(help="The delta that goes with it.")] = None,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Choose an empirical method's hyper-parameters on half of the test records.")
+    ] = False,
     provable: Annotated[
         bool, typer.Option("--provable", help="Commit only; `expunge challenge` carries it out under a nonce.")
     ] = False,
@@ -42,11 +45,14 @@ def forget(
 
     Example: expunge -w ws forget --owner owner-007 --method certified --epsilon 1 --delta 1e-5
 
+    Example: expunge -w ws forget --owner owner-007 --method l1-sparse --tune
+
     Example: expunge -w ws forget --owner owner-007 --provable
     """
     from expunge.cli.names import executor as executor_called
     from expunge.cli.names import guaranteed
     from expunge.journey.desk import Desk
+    from expunge.journey.tuning import Tune
     from expunge.journey.workspace import Workspace
 
     if (owner is None) == (records is None):
@@ -55,7 +61,11 @@ def forget(
         raise OperatorError("bad-arguments", "--epsilon and --delta belong to a --method, such as certified")
     if every is not None and not provable:
         raise OperatorError("bad-arguments", "--every belongs to --provable")
+    if tune and (method is None or provable):
+        raise OperatorError("bad-arguments", "--tune belongs to a --method, such as l1-sparse, and not to --provable")
     chosen = None if method is None else guaranteed(method, epsilon, delta)
+    if tune and chosen is not None:
+        chosen = Tune(chosen)
     ids = None if records is None else _read_ids(records)
     with executor_called(executor, workers) as pool:
         desk = Desk(Workspace.open(workspace(context)), pool)
@@ -75,6 +85,7 @@ def words(result: Result) -> str:
         f"(claim: {result['claim']}), {result['state']}.",
         f"Cost    {cost['gradient_evaluations']:,} gradient evaluations; {_alternatives(cost)}",
         *_certificate(result),
+        *_tuning(result),
         f"Audit   {result['audit']}",
         *(f"Degraded: {sentence}" for sentence in result["degraded"]),
         f"Model   {result['model']}",
@@ -121,6 +132,16 @@ def _certificate(result: Result) -> list[str]:
         return []
     spent, left = f"epsilon {result['epsilon']:.4g} at delta {result['delta']:.2g}", f"{result['budget_left']:.4g}"
     return [f"Budget  {spent} so far, {left} left; what it stands on is in the receipt's claim."]
+
+
+def _tuning(result: Result) -> list[str]:
+    found = result["tuning"]
+    if found is None:
+        return []
+    chosen = ", ".join(
+        f"{key} {value}" for key, value in found["method"].items() if key != "kind" and value is not None
+    )
+    return [f"Tuned   {len(found['trials'])} settings tried, {found['untried']} beyond the budget; chosen: {chosen}."]
 
 
 def _read_ids(path: Path) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from expunge.auditing import (
     audit,
     retrain_references,
 )
-from expunge.journey import artifacts, proving
+from expunge.journey import artifacts, proving, tuning
 from expunge.journey.artifacts import TRAINING, WORKSPACE
 from expunge.journey.requests import Request
 from expunge.ledger import objects
@@ -58,7 +58,11 @@ def unlearn(
     """Run the method and store the new model, records, tree and checkpoints under the run's holder; raises as it."""
     holder, deletion = f"run/{request.run}", replace(_deletion(store, ids, progress), executor=executor)
     method = proving.settled(store, method, deletion)
-    result, given = proving.run(store, request.id, method, deletion)
+    trials = None
+    if isinstance(method, tuning.Tune):
+        (result, trials), given, method = method.carried_out(deletion), None, method.method
+    else:
+        result, given = proving.run(store, request.id, method, deletion)
     tree = artifacts.read_tree(store)
     buried = tree.bury([tree.live[row] for row in deletion.records.rows(ids)])
     with store.transaction() as tx:
@@ -86,6 +90,7 @@ def unlearn(
         "platform": result.trained.log.platform,
         "degraded": list(result.degraded),
         "verification": proof,
+        "tuning": trials,
     }
 
 
@@ -97,8 +102,12 @@ def audited(
     shadows: int,
     progress: Progress | None,
     executor: Executor | None = None,
+    *,
+    tuned: bool = False,
 ) -> dict[str, Any]:
     """Audit the new model against the old one and retrained references; plain form of the report.
+
+    Test records that tuning looked at are left out.
 
     A request without training records leaves nothing to look for: the report then says so.
     """
@@ -122,7 +131,7 @@ def audited(
         after,
         part.select([part.row_of[record] for record in gone]),
         retained.train,
-        retained.test,
+        tuning.parted(retained)[1] if tuned else retained.test,
         references,
         seed,
         executor=executor,

@@ -174,6 +174,7 @@ class Desk:
             },
             "audit": audit["summary"],
             "degraded": done["degraded"],
+            "tuning": done.get("tuning"),
             "model": done["new_model"],
             "model_file": str(folder / artifacts.MODEL_FILE),
             "bundle": str(folder / "receipts" / f"{request}.bundle.json"),

@@ -18,6 +18,7 @@ from expunge.journey import (
     requests,
     revaluing,
     screened,
+    tuning,
     worker,
 )
 from expunge.journey.config import Config
@@ -82,6 +83,7 @@ METHODS: Final[tuple[type, ...]] = (
     RewindAndDescend,
     Langevin,
     proving.Provable,
+    tuning.Tune,
 )
 """Classes that a request may name as its method."""
 
@@ -134,11 +136,12 @@ class ModelSteps:
 
     def audit(self, run: Sequence[Request]) -> Record:
         """What audits find in the new model."""
-        ids, seed = self._ids(run), self.config.audit_seed
+        ids, seed, shadows = self._ids(run), self.config.audit_seed, self.config.shadow_models
         if not ids:
             return self._nothing_left("audit")
+        tuned = self._record(run[0], "unlearn").get("tuning") is not None
         work = (self.progress, self.executor)
-        return carry_out.audited(self.store, _holder(run), ids, seed, self.config.shadow_models, *work)
+        return carry_out.audited(self.store, _holder(run), ids, seed, shadows, *work, tuned=tuned)
 
     def receipt(self, request: Request) -> Record:
         """Everything that the receipt will say but the time of its signing."""

@@ -104,18 +104,17 @@ class Influence:
 def woodbury_inverse(
     gradients: Float[Tensor, "rank parameters"], damping: float, rhs: Float[Tensor, " parameters"]
 ) -> Float[Tensor, " parameters"]:
-    """(damping I + (1/n) sum g g')^-1 rhs, by the Sherman-Morrison-Woodbury recursion, one gradient at a time.
+    """(damping I + (1/n) sum g g')^-1 rhs, by the Sherman-Morrison-Woodbury recursion over the gradients.
 
-    F_k^-1 = F_{k-1}^-1 - (F_{k-1}^-1 g)(F_{k-1}^-1 g)' / (n + g' F_{k-1}^-1 g) needs F_{k-1}^-1 g for each *new* g: the
-    vectors before it are kept, rank by rank.
+    F_k^-1 = F_{k-1}^-1 - (F_{k-1}^-1 g)(F_{k-1}^-1 g)' / (n + g' F_{k-1}^-1 g) needs F_{k-1}^-1 g for each *new* g.
+    Those vectors lie in the span of the gradients, so that the recursion can run on their Gram matrix: there it is the
+    Cholesky factorisation of n damping I + G G', whose k-th pivot is damping times the k-th denominator.
     """
     count = len(gradients)
-    kept = torch.zeros_like(gradients)
-    for number, slope in enumerate(gradients):
-        before = kept[:number]
-        turned = slope / damping - before.T @ (before @ slope)
-        kept[number] = turned / (count + slope @ turned).sqrt()
-    return rhs / damping - kept.T @ (kept @ rhs)
+    gram = gradients @ gradients.T
+    gram.diagonal().add_(count * damping)
+    weights = torch.cholesky_solve((gradients @ rhs)[:, None], torch.linalg.cholesky(gram))[:, 0]
+    return (rhs - gradients.T @ weights) / damping
 
 
 def single_gradients(ground: Ground, part: Part) -> Float[Tensor, "records parameters"]:
