@@ -113,7 +113,7 @@ def test_the_error_of_a_forged_step_is_bounded_by_the_curvature_along_the_way(fe
     """At most (1 + rate x top Hessian eigenvalue) times the step before; the eigenvalue at five points, slack 1.5."""
     recipe = replace(RECIPE, network=MLP(()), optimiser=SGD(lr=0.05, momentum=0.0, weight_decay=0.0), epochs=1)
     place = scene(few, sorted(set(few.train.owners))[:6], recipe)
-    case = place.free_case()
+    case = replace(place.free_case(), recipe=replace(recipe, seed=1))
     original, (forged,) = case.original.tracks[0], Forge().run(case).proof.tracks
     assert forged.batches is not None
     module = case.module()
