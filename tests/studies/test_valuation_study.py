@@ -59,6 +59,7 @@ def test_the_whole_study_on_tiny_sizes(records: Records, tmp_path: Path, monkeyp
     monkeypatch.setattr(valuation_task, "SIZES", {"small": tiny, "full": tiny})
     monkeypatch.setattr(valuation_known, "RUNS", 10)
     monkeypatch.setattr(valuation_cells, "STOPPED", {"small": 2})
+    monkeypatch.setattr(valuation_cells, "TRACED", {"small": 60})
     monkeypatch.setattr(valuation_cells, "DRAWS", {"small": 2})
     monkeypatch.setattr(valuation_cells, "ERROR", 0.03)
     monkeypatch.setattr(valuation_cells, "BEFORE", 0.015)

@@ -178,9 +178,13 @@ def test_adjusted_ends_in_exact_values():
     np.testing.assert_allclose(found.value, value(game, partition, Exact()).value, atol=1e-10)
 
 
-def test_adjusted_says_when_its_pilot_is_not_done():
+def test_adjusted_says_when_its_pilot_is_not_done(monkeypatch: pytest.MonkeyPatch):
     game, partition, estimator = fading(11, 1), PARTITION, Adjusted()
     pilot = estimator.pilot(partition)
+    whole = value(game, partition, estimator, Rounds(1), batch=pilot // 3)
+    assert whole.evaluations == pilot  # a narrow round does not split it
+    assert Status.INCOMPLETE not in whole.status
+    monkeypatch.setattr("expunge.valuation.adjusted.PILOT", pilot // 3)  # as where it is larger than one round
     short = value(game, partition, estimator, Rounds(1), batch=pilot // 3)
     assert Status.INCOMPLETE in short.status
     assert value(game, partition, estimator, Rounds(1), batch=pilot).evaluations == pilot
