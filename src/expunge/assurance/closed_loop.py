@@ -34,7 +34,7 @@ def forecast_by(model: Model, preparation: Preparation) -> Forecast:
 
     **Raises:** `OperatorError("bad-case")` for a model of other data.
     """
-    names = tuple(feature_names(preparation))
+    names = tuple(feature_names(preparation)) if preparation.get("kind") == "table" else ()
     form = next((each for known, each in FORMS.values() if known == names), None)
     if form is None:
         raise OperatorError("bad-case", f"the loop needs a model of the columns {', '.join(FEATURES[:3])} ...")

@@ -35,7 +35,8 @@ def glucose(
     if report is not None:
         found |= _judged(source, report, seed)
     options = f"--target {target} --owner patient --record record --split split"
-    options += " --regression --lr 0.02" if target == "future" else ""
+    if target == "future":
+        options += " --regression --lr 0.02" + (" --network trends" if form == "window" else "")
     emit(
         found,
         as_json,
