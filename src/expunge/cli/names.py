@@ -34,6 +34,7 @@ def methods() -> "dict[str, Method]":
         NoisyFineTuning,
         OutputPerturbation,
         RandomLabels,
+        Repair,
         Retrain,
         RewindAndDescend,
         SalUn,
@@ -63,6 +64,7 @@ def methods() -> "dict[str, Method]":
         Newton(),
         RewindAndDescend(),
         Langevin(),
+        Repair(),
     )
     return {method.describe().name: method for method in known}
 

@@ -7,10 +7,12 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from expunge.errors import OperatorError
 from expunge.journey import (
     artifacts,
     carry_out,
     casework,
+    decisions,
     lineage,
     proving,
     receipting,
@@ -48,6 +50,7 @@ from expunge.unlearning import (
     NoisyFineTuning,
     OutputPerturbation,
     RandomLabels,
+    Repair,
     Retrain,
     RewindAndDescend,
     SalUn,
@@ -77,6 +80,7 @@ METHODS: Final[tuple[type, ...]] = (
     Newton,
     RewindAndDescend,
     Langevin,
+    Repair,
     proving.Provable,
 )
 """Classes that a request may name as its method."""
@@ -166,7 +170,9 @@ class ModelSteps:
         return sorted(tree.live[row] for row in records.rows(record_ids(records, request)))
 
     def _method(self, run: Sequence[Request]) -> Method:
-        return proving.completed(self.store, run[0], method_of(self.store, run[0].method))
+        with self.store.reading() as connection:
+            repair = any(decisions.repaired(connection, request.id) for request in run)
+        return proving.completed(self.store, run[0], Repair() if repair else method_of(self.store, run[0].method))
 
 
 def method_of(store: Store, wished: Any) -> Method:
@@ -178,6 +184,13 @@ def method_of(store: Store, wished: Any) -> Method:
         found: Method = decode(wished, (*METHODS, Series))
         return found
     return Retrain() if artifacts.read_recipe(store).sharding is None else Sharded()
+
+
+def check_repairable(store: Store) -> None:
+    """Refuse before a release what repair cannot carry out. **Raises:** `OperatorError("illegal-move")`."""
+    recipe, records = artifacts.read_recipe(store), artifacts.read_records(store)
+    if recipe.sharding is not None or not records.classes:
+        raise OperatorError("illegal-move", "repair takes a classifier of one network: release it without --repair")
 
 
 def record_ids(records: Records, request: Request) -> tuple[str, ...]:
