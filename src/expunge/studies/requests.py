@@ -9,7 +9,7 @@ from expunge.records import Records
 from expunge.reports.study import StudyFigure
 from expunge.studies.claims import StudyClaim
 from expunge.studies.frame import Row, Setting
-from expunge.studies.requests_cells import floor, greedy, repair, selection, sequential
+from expunge.studies.requests_cells import against_repair, floor, greedy, repair, selection, sequential
 from expunge.studies.requests_claims import requests_claims
 from expunge.studies.requests_copies import modification, planted
 from expunge.studies.requests_figures import requests_figures
@@ -33,7 +33,7 @@ class Counts:
 
 
 COUNTS = {
-    "small": Counts(10, 2, 12, 3, 3, 4, 3, 20, 60, 2),
+    "small": Counts(10, 2, 12, 3, 3, 8, 3, 20, 60, 2),
     "full": Counts(30, 6, 30, 10, 8, 12, 10, 40, 200, 6),
 }
 
@@ -77,6 +77,7 @@ def _parts(records: Records, seed: int, many: Counts) -> dict[str, Callable[[], 
         "selection": partial(selection, records, seed, many.targets, many.others),
         "floor": partial(floor, records, seed, many.floor, many.repairs),
         "repair": partial(repair, records, seed, many.repairs),
+        "against-repair": partial(against_repair, records, seed, many.repairs),
         "greedy": partial(greedy, records, seed, many.far),
         "modification": partial(modification, records, seed, many.copies),
         "planted": partial(planted, records, seed, many.planted),

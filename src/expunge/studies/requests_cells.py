@@ -96,6 +96,18 @@ def repair(records: Records, seed: int, count: int) -> list[Row]:
     return rows
 
 
+def against_repair(records: Records, seed: int, count: int) -> list[Row]:
+    """The attacker who expects repair: influence on a repaired model, for the targets that lie lowest in that one."""
+    made, rows = trained(records, seed), list[Row]()
+    strong = train(made.model.recipe, Repair().augmented(records, seed)).model
+    for group, (low, high) in GROUPS.items():
+        for target in each_of(targets_between(strong, records, low, high, count)):
+            task = Task(records, made, Repair(), target, _budget(records), surrogate=strong, seed=seed)
+            row = told(task, Select().run(task), "influence on repair", group)
+            rows.append({**row, "unlearner": "retrain", "defence": "repair"})
+    return rows
+
+
 def _moved(task: Task, crafted: Crafted, after: Model) -> bool:
     """Whether repair ends elsewhere where the forgotten records, and the old model, were others: the audit of bytes."""
     rows = task.records.rows(crafted.forget)

@@ -119,6 +119,8 @@ def _repair(rows: Sequence[Row]) -> Iterator[StudyClaim]:
         yield share_claim(f"repair.flips_left_{end}_margin", some, f"margins {group}")
     floor = [each for group in GROUPS for each in flips(rows, "random", group=group, defence="repair")]
     yield share_claim("repair.flips_of_random", floor, "repair after random requests: what no attack causes")
+    aware = flips(rows, "influence on repair")
+    yield share_claim("repair.flips_of_aware_attacker", aware, "lowest margins of the repaired model, influence on it")
     gaps = [100 * r["gap_to_retraining"] for r in own]
     yield mean_claim("repair.test_gap", gaps, "<= 0.5 points below retraining", lambda value: value <= 0.5)
     moved = [bool(r["moved_by_forgotten"]) for r in own if r["moved_by_forgotten"] is not None]
