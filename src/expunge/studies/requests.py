@@ -33,7 +33,7 @@ class Counts:
 
 
 COUNTS = {
-    "small": Counts(10, 2, 12, 3, 3, 8, 3, 20, 60, 2),
+    "small": Counts(8, 1, 12, 3, 3, 8, 3, 16, 60, 2),
     "full": Counts(30, 6, 30, 10, 8, 12, 10, 40, 200, 6),
 }
 

@@ -41,7 +41,7 @@ def _matrix(rows: Sequence[Row], servers: Sequence[tuple[str, str]], title: str)
 
 def _mean(rows: Sequence[Row], attack: str, unlearner: str, defence: str) -> float:
     own = [r for r in rows if (r["attack"], r["unlearner"], r["defence"]) == (attack, unlearner, defence)]
-    return sum(row["flips"] for row in own) / sum(row["targets"] for row in own)
+    return float(sum(row["flips"] for row in own) / sum(row["targets"] for row in own))
 
 
 def _screens(rows: Sequence[Row]) -> list[StudyFigure]:

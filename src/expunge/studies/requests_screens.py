@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from expunge.adversaries.requesters import KINDS, Crafted, Neighbours, Requester, Select, Task, benign
+from expunge.adversaries.requesters import KINDS, Crafted, Description, Neighbours, Requester, Select, Task, benign
 from expunge.randomness import numpy_generator, torch_generator
 from expunge.records import Records
 from expunge.screening import EVIDENCE, Ground, Submission, calibrate
@@ -29,6 +29,10 @@ class Evading:
 
     judge: Callable[[Crafted], float]
     floor: float = 0.5
+
+    def describe(self) -> Description:
+        """The attack in words."""
+        return Description("evading", "Influence, disguised until the fitted screen sees least.", "ours, adaptive")
 
     def run(self, task: Task) -> Crafted:
         """The least suspicious candidate; the undisguised request where no other is strong enough."""
@@ -66,7 +70,7 @@ def screens(records: Records, seed: int, attacked: int, honest: int) -> list[Row
     }
     drawn = [replace(tasks["probes"][0], seed=1000 * (seed + 1) + number) for number in range(honest)]
     good = {kind: [benign(task, kind) for task in drawn] for kind in KINDS}
-    attacks = {**ADAPTIVE, "evading": Evading(_scorer(ground, calibration.screen))}
+    attacks: dict[str, Requester] = {**ADAPTIVE, "evading": Evading(_scorer(ground, calibration.screen))}
     bad = {(a, n): [x.run(task) for task in some] for a, some in tasks.items() for n, x in attacks.items()}
     rows, threshold = list[Row](), calibration.threshold(size)
     for each in (*EVIDENCE, calibration.screen):
