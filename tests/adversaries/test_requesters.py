@@ -9,10 +9,13 @@ from expunge.adversaries.requesters import (
     AlteredCopies,
     Backdoor,
     Blended,
+    BoundaryCopies,
+    Camouflage,
     Crafted,
     Exhaust,
     FirstOrder,
     Greedy,
+    Matching,
     Neighbours,
     NeverTrained,
     Polish,
@@ -21,10 +24,13 @@ from expunge.adversaries.requesters import (
     Select,
     Sequential,
     Task,
+    Usability,
     benign,
     capped_simplex,
+    grey_box,
     margins,
 )
+from expunge.adversaries.requesters.matching import loss_slope
 from expunge.adversaries.requesters.selection import predicted_falls
 from expunge.adversaries.requesters.view import View
 from expunge.networks import MLP
@@ -214,7 +220,7 @@ def test_foreign_requests_look_like_own_ids_and_are_not_the_records(few: Records
 
 def test_a_patch_is_put_on_the_targets_and_their_class_left_out(few: Records, plain_model: Trained):
     task = Task(few, plain_model, Retrain(), few.test, 4)
-    patched = Backdoor(wanted=3).patched(task)
+    patched = Backdoor(wanted=3).prepared(task)
     assert 3 not in patched.targets.targets.tolist()
     assert patched.targets.features[..., -2:, -2:].eq(1).all()
     assert len(Backdoor(wanted=3).run(task).forget) == 4
@@ -225,3 +231,73 @@ def test_exhaustion_names_the_largest_gradients(few: Records, plain_model: Train
     view, found = View(task, task.known), Exhaust().run(task).forget
     norms = torch.stack([view.weighted(row).norm() for row in torch.eye(len(view.train))])
     assert found == task.ids(norms.topk(3).indices.tolist())
+
+
+def test_boundary_copies_are_pushed_to_the_boundary_by_labels_alone(few: Records, plain_model: Trained):
+    task = Task(few, plain_model, FirstOrder(0.02), few.test.select([0]), 8)
+    for across in (False, True):
+        attack = BoundaryCopies(across=across)
+        crafted = attack.run(task)
+        own = few.select([few.row_of[each] for each in crafted.copies.ids])
+        before, after = (plain_model.model.predict(each.features) for each in (own, crafted.copies))
+        assert set(own.targets.tolist()) == {int(task.targets.targets[0])}
+        assert bool((before == after).all()) is not across
+        assert bool((before != after).all()) is across
+        assert crafted.copies.targets.equal(after)
+        assert crafted.evaluations == len(few.train) + 8 * (2 + 12 + attack.steps * (12 + 1))
+        straight = replace(attack, steps=0).run(task)
+        far = [(each.copies.features - own.features).flatten(1).norm(dim=1) for each in (crafted, straight)]
+        assert bool((far[0] <= far[1] + 1e-6).all())
+        found = plain_model.model.logits(straight.copies.features).topk(2).values
+        assert float((found[:, 0] - found[:, 1]).max()) < 0.05  # after 12 bisections
+
+
+def test_boundary_copies_take_away_more_than_the_records_themselves(few: Records, plain_model: Trained):
+    task = Task(few, plain_model, FirstOrder(0.02), few.test.select([0]), 8)
+    crafted = BoundaryCopies().run(task)
+    plain, pushed = (task.outcome(each).accuracy_after for each in (replace(crafted, copies=None), crafted))
+    assert pushed < plain - 0.1
+
+
+def test_matching_turns_the_gradient_towards_the_wanted_one(few: Records, plain_model: Trained):
+    task = Task(few, plain_model, Retrain(), few.test.select([0]), 4)
+    view, part = View(task, task.known), few.train.select([3, 9, 12])
+    wanted = loss_slope(view, few.test.features[:5], few.test.targets[:5])
+    found = Matching(eps=0.2, steps=15, restarts=1).run(view, part.features, part.targets, wanted, 0)
+    apart = [
+        1 - float(torch.cosine_similarity(loss_slope(view, each, part.targets), wanted, dim=0))
+        for each in (part.features, found)
+    ]
+    assert apart[1] < apart[0] - 0.05
+    assert float((found - part.features).abs().max()) <= 0.2 + 1e-6
+    assert 0 <= float(found.min()) <= float(found.max()) <= 1
+
+
+@pytest.mark.parametrize("attack", [Camouflage(Matching(steps=5)), Usability(Matching(steps=5))])
+def test_what_was_planted_is_trained_on_and_what_is_asked_for_are_true_records(
+    few: Records, plain_model: Trained, attack: Camouflage | Usability
+):
+    task = Task(few, plain_model, Retrain(), few.test.select([0]), 6)
+    ready = attack.prepared(task)
+    crafted = attack.run(ready)
+    changed = {
+        record
+        for record, one, other in zip(few.ids, few.features, ready.records.features, strict=True)
+        if not one.equal(other)
+    }
+    assert crafted.copies is None
+    assert crafted.forget <= changed
+    assert len(changed) == 6
+    assert ready.records.targets.equal(few.targets)
+    assert len(crafted.forget) == (3 if isinstance(attack, Camouflage) else 6)
+    assert ready.trained.model.digest == train(plain_model.model.recipe, ready.records).model.digest
+
+
+def test_a_grey_box_never_looks_at_the_model_or_half_of_the_records(few: Records, plain_model: Trained):
+    task = Task(few, plain_model, Retrain(), few.test.select([0]), 5)
+    blind = grey_box(task)
+    state = {name: torch.zeros_like(part) for name, part in (plain_model.model.constituents[0] or {}).items()}
+    silent = replace(plain_model, model=replace(plain_model.model, constituents=(state,)))
+    assert blind.known.digest != plain_model.model.digest
+    assert grey_box(replace(task, trained=silent)).known.digest == blind.known.digest
+    assert Select().run(grey_box(replace(task, trained=silent))).forget == Select().run(blind).forget

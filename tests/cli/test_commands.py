@@ -341,3 +341,26 @@ def test_a_search_by_digest_says_what_it_cannot_see(ws: Path, capsys: pytest.Cap
     capsys.readouterr()
     main(["-w", str(ws), "fsck", "--prove-absent", hashlib.sha256(b"nowhere").hexdigest()])
     assert "Not searched: the inside of larger objects" in capsys.readouterr().out
+
+
+def test_a_red_teams_copies_meet_the_gate_at_the_command_line(
+    ws: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    file, own = tmp_path / "copies.safetensors", "owner-011"
+    asked = ["attack", "blended-copies", "--as", own, "--budget", "5", "--targets", "1", "--unlearner", "first-order"]
+    status, shown, _ = run(capsys, *asked, "--submit", str(file))
+    assert status == 0
+    assert shown["submitted"] == str(file)
+    assert shown["targets"][0]["copies"]
+    before = contents(ws)
+    for words, code in (
+        (["--owner", own, "--copies", str(file)], "altered-copy"),
+        (["--owner", "owner-012", "--copies", str(file)], "not-owner"),
+        (["--owner", own, "--copies", str(tmp_path / "none.npz")], "no-such-file"),
+        (["--owner", own, "--copies", str(tmp_path / "a.csv")], "bad-arguments"),
+        (["--owner", own, "--copies", str(file), "--provable"], "bad-arguments"),
+    ):
+        status, refused, _ = run(capsys, "-w", str(ws), "forget", *words)
+        assert status != 0
+        assert refused["error"]["code"] == code
+    assert contents(ws) == before

@@ -15,6 +15,7 @@ from expunge.networks import MLP
 from expunge.records import Records
 from expunge.screening import Calibration, Combined, Level
 from expunge.training import SGD, Recipe
+from expunge.unlearning import Retrain
 
 
 @pytest.fixture
@@ -130,3 +131,29 @@ def test_a_calibration_survives_its_plain_form(desk: Desk) -> None:
         kept = screened.switch_on(store)
         assert Calibration.from_json(kept).to_json() == kept
         assert all(share <= 0.05 for level in kept["levels"] for share in level["false_positives"].values())
+
+
+def test_a_held_request_is_released_to_be_deleted_and_repaired(desk: Desk, few: Records) -> None:
+    hold_everything(desk)
+    name = held(desk, sorted(set(few.train.owners))[0])
+    with desk.workspace.store() as store:
+        with store.transaction() as tx:
+            decisions.release(tx, name, by="J. Doe", reason="looks crafted", repair=True)
+        desk.resume()
+        done, record = (worker.read_record(store, name, step) for step in ("unlearn", "screen"))
+        with store.reading() as connection:
+            found = requests.get(connection, name)
+        shown = screened.decided(store, found, record)
+    assert found.state is State.CLOSED
+    assert (done["method"], done["claim"]["kind"]) == ("repair", "exact")
+    assert "moved copies" in done["claim"]["reference"]
+    assert shown["verdict"] == screened.SURPASSED
+    assert any("repair" in reason for reason in shown["reasons"])
+
+
+def test_repair_takes_nobodys_chosen_method_away(desk: Desk, few: Records) -> None:
+    hold_everything(desk)
+    found = desk.forget(owner=sorted(set(few.train.owners))[0], method=Retrain())
+    with desk.workspace.store() as store, store.transaction() as tx, pytest.raises(ExpungeError) as caught:
+        decisions.release(tx, found["request"], by="J. Doe", reason="looks crafted", repair=True)
+    assert caught.value.code == "illegal-move"

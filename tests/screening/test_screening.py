@@ -1,4 +1,4 @@
-"""Screens against naive references and closed forms; the gate's order; what is refused; repair without the deleted."""
+"""Screens against naive references and closed forms; the gate's order; what is refused; screens by contrast."""
 
 from dataclasses import replace
 
@@ -16,9 +16,11 @@ from expunge.screening import (
     ExactMatch,
     Ground,
     Level,
+    Matched,
     Past,
-    Repair,
+    RandomOrder,
     Screen,
+    ShardDisagreement,
     Submission,
     Verdict,
     calibrate,
@@ -161,18 +163,32 @@ def test_between_two_sizes_the_higher_threshold_holds() -> None:
     assert [found.threshold(size) for size in (1, 5, 9, 20, 99)] == [2.0, 2.0, 2.0, 1.0, 1.0]
 
 
-def test_repair_uses_retained_records_alone(plain_model: Trained, few: Records) -> None:
-    deleted, retained = few.train.select(range(10)), few.train.select(range(10, len(few.train)))
-    way = Repair(neighbours=3, steps=5)
-    rows = way.thinned(deleted, retained)
-    for record in range(10):
-        same = (retained.targets == deleted.targets[record]).nonzero()[:, 0]
-        far = (retained.features[same] - deleted.features[record]).flatten(1).norm(dim=1)
-        assert set(same[far.argsort()[:3]].tolist()) <= set(rows.tolist())
-    repaired = way.run(plain_model.model, deleted, retained)
-    assert repaired.digest != plain_model.model.digest
-    assert repaired.digest == way.run(plain_model.model, deleted, retained).digest
-    assert way.run(plain_model.model, deleted.select([]), retained) is plain_model.model
+def test_disagreement_is_the_deviation_of_heads_that_never_saw_the_record(ground: Ground) -> None:
+    """Oracle: the same fit by lstsq on augmented rows, record by record."""
+    (head,) = ground.heads
+    way = ShardDisagreement(shards=3)
+    row, shard = 4, torch.arange(len(head.targets)) % 3
+    onehot = torch.nn.functional.one_hot(head.targets, len(head.weights)).float()
+    votes = []
+    for number in {0, 1, 2} - {int(shard[row])}:
+        own = shard == number
+        ridge = (way.ridge * int(own.sum())) ** 0.5 * torch.eye(head.features.shape[1])
+        left = torch.cat([head.features[own], ridge]).double()
+        right_ = torch.cat([onehot[own], torch.zeros(len(ridge), onehot.shape[1])]).double()
+        votes.append(head.features[row].double() @ torch.linalg.lstsq(left, right_).solution[:, head.targets[row]])
+    expected = float(torch.stack(votes).std(correction=0))
+    assert way.judge(asked(ground, [row])).score == pytest.approx(expected, rel=1e-2)
+
+
+def test_halves_agree_where_all_records_are_one_and_matched_batches_show_an_aim(ground: Ground) -> None:
+    order, matched = RandomOrder(), Matched(draws=10)
+    aimed = [asked(ground, batch.tolist()) for batch in attacks(ground, "influence", 10, 6, "aim")]
+    plain = [asked(ground, batch.tolist()) for batch in honest(ground, "random", 10, 6, "aim")]
+    for each in (order, matched):
+        bad, good = ([each.judge(request).score for request in some] for some in (aimed, plain))
+        assert sum(bad) / len(bad) > sum(good) / len(good)
+    assert all(-1 <= order.judge(request).score <= 1 for request in aimed)
+    assert order.judge(asked(ground, [3])).score == 0.0
 
 
 def test_canaries_find_a_class_that_was_lost_and_nothing_where_nothing_changed(ground: Ground) -> None:

@@ -6,7 +6,9 @@ from expunge.adversaries.requesters import Crafted, Task
 from expunge.records import Records
 from expunge.studies.frame import Setting
 from expunge.studies.requests import RequestsStudy, reduced
-from expunge.studies.requests_cells import auc, modification, targets_between, trained
+from expunge.studies.requests_cells import targets_between, trained
+from expunge.studies.requests_copies import modification
+from expunge.studies.requests_screens import auc
 from expunge.unlearning import Retrain
 
 CLAIMS = {
@@ -42,7 +44,7 @@ def test_a_claim_without_rows_has_no_answer_and_says_why(records: Records):
 def test_record_matching_refuses_every_copy(records: Records):
     rows = modification(records, 0, 1)
     gated = [row for row in rows if row["defence"] == "record matching"]
-    assert len(gated) == 4
+    assert len(gated) == 6
     assert all(row["refused"] and row["flips"] == 0 for row in gated)
     assert all(row["accuracy_after"] == row["accuracy_before"] for row in gated)
 

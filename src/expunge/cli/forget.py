@@ -1,13 +1,16 @@
 """`expunge forget`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from expunge.cli.options import AsJson, ExecutorName, Workers, workspace
 from expunge.cli.output import Result, emit, reporter
 from expunge.errors import OperatorError
+
+if TYPE_CHECKING:
+    from expunge.records import Records
 
 _LARGEST = 1 << 26
 """Bytes of a file of record ids."""
@@ -22,6 +25,10 @@ def forget(
     context: typer.Context,
     owner: Annotated[str | None, typer.Option(help="The person whose records are to go.")] = None,
     records: Annotated[Path | None, typer.Option(help="File of record ids, one a line.")] = None,
+    copies: Annotated[
+        Path | None,
+        typer.Option(help="The records themselves as they were handed in (.npz, .safetensors): matched first."),
+    ] = None,
     method: Annotated[
         str | None, typer.Option(help="See `expunge methods`; by default the cheapest exact one.")
     ] = None,
@@ -48,6 +55,8 @@ def forget(
     Example: expunge -w ws forget --owner owner-007 --method l1-sparse --tune
 
     Example: expunge -w ws forget --owner owner-007 --provable
+
+    Example: expunge -w ws forget --owner owner-007 --copies handed-in.safetensors
     """
     from expunge.cli.names import executor as executor_called
     from expunge.cli.names import guaranteed
@@ -55,8 +64,10 @@ def forget(
     from expunge.journey.tuning import Tune
     from expunge.journey.workspace import Workspace
 
-    if (owner is None) == (records is None):
+    if copies is None and (owner is None) == (records is None):
         raise OperatorError("bad-arguments", "name either --owner or --records")
+    if copies is not None and (records is not None or provable):
+        raise OperatorError("bad-arguments", "--copies goes with --owner, neither with --records nor with --provable")
     if method is None and (epsilon is not None or delta is not None):
         raise OperatorError("bad-arguments", "--epsilon and --delta belong to a --method, such as certified")
     if every is not None and not provable:
@@ -67,12 +78,14 @@ def forget(
     if tune and chosen is not None:
         chosen = Tune(chosen)
     ids = None if records is None else _read_ids(records)
+    shown = None if copies is None else _read_copies(copies)
     with executor_called(executor, workers) as pool:
         desk = Desk(Workspace.open(workspace(context)), pool)
         if provable:
             emit(desk.commit(owner=owner, ids=ids, method=chosen, every=every, key=key), as_json, _committed)
             return
-        emit(desk.forget(owner=owner, ids=ids, method=chosen, key=key, progress=reporter()), as_json, words)
+        done = desk.forget(owner=owner, ids=ids, method=chosen, key=key, copies=shown, progress=reporter())
+        emit(done, as_json, words)
 
 
 def words(result: Result) -> str:
@@ -142,6 +155,14 @@ def _tuning(result: Result) -> list[str]:
         f"{key} {value}" for key, value in found["method"].items() if key != "kind" and value is not None
     )
     return [f"Tuned   {len(found['trials'])} settings tried, {found['untried']} beyond the budget; chosen: {chosen}."]
+
+
+def _read_copies(path: Path) -> "Records":
+    from expunge.records import load
+
+    if path.suffix not in (".npz", ".safetensors"):
+        raise OperatorError("bad-arguments", "records are handed in as .npz or .safetensors, under their ids")
+    return load(path)
 
 
 def _read_ids(path: Path) -> tuple[str, ...]:

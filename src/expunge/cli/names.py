@@ -36,6 +36,7 @@ def methods() -> "dict[str, Method]":
         NoisyFineTuning,
         OutputPerturbation,
         RandomLabels,
+        Repair,
         Retrain,
         RewindAndDescend,
         SalUn,
@@ -66,6 +67,7 @@ def methods() -> "dict[str, Method]":
         Newton(),
         RewindAndDescend(),
         Langevin(),
+        Repair(),
     )
     return {method.describe().name: method for method in known}
 

@@ -54,12 +54,29 @@ def hold(context: typer.Context, request: Name, by: By, reason: Reason, as_json:
     _decide(context, "hold", request, as_json, by=by, reason=reason)
 
 
-def release(context: typer.Context, request: Name, by: By, reason: Reason, as_json: AsJson = False) -> None:
+def release(
+    context: typer.Context,
+    request: Name,
+    by: By,
+    reason: Reason,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Delete, then repair: retrain on moved copies of what is left as well.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Let a held request go on; `requests resume` carries it.
 
     Example: expunge -w ws requests release REQUEST --by "J. Doe" --reason "identity confirmed"
+
+    Example: expunge -w ws requests release REQUEST --by "J. Doe" --reason "looks crafted" --repair
     """
-    _decide(context, "release", request, as_json, by=by, reason=reason)
+    if repair:
+        from expunge.journey.steps import check_repairable
+        from expunge.journey.workspace import Workspace
+
+        with Workspace.open(workspace(context)).store() as store:
+            check_repairable(store)
+    _decide(context, "release", request, as_json, by=by, reason=reason, **({"repair": True} if repair else {}))
 
 
 def deny(
@@ -141,7 +158,7 @@ def resume(context: typer.Context, as_json: AsJson = False) -> None:
     emit(Desk(Workspace.open(workspace(context))).resume(reporter()), as_json, _lines)
 
 
-def _decide(context: typer.Context, verb: str, request: str, as_json: bool, **words: str | None) -> None:
+def _decide(context: typer.Context, verb: str, request: str, as_json: bool, **words: str | bool | None) -> None:
     from datetime import UTC, datetime
 
     from expunge.journey import decisions, requests

@@ -4,7 +4,7 @@ The same decision in the same words, asked for again right after, is the same de
 command came through runs it again.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
@@ -31,9 +31,23 @@ def hold(tx: Transaction, request: str, *, by: str, reason: str) -> State:
     return _decide(tx, request, "hold", by, reason)
 
 
-def release(tx: Transaction, request: str, *, by: str, reason: str) -> State:
-    """Let a held request go on. **Raises:** as `requests.move`."""
-    return _decide(tx, request, "release", by, reason)
+REPAIR: Final = "repair"
+"""Detail of a release: the deletion is to be carried out by repair."""
+
+
+def release(tx: Transaction, request: str, *, by: str, reason: str, repair: bool = False) -> State:
+    """Let a held request go on; with `repair`, by retraining that a chosen deletion bends less.
+
+    **Raises:** as `requests.move`; `OperatorError("illegal-move")` to repair where the request names a method.
+    """
+    if repair and requests.get(tx.connection, request).method is not None:
+        raise OperatorError("illegal-move", "the request names its method: nobody may put another in its place")
+    return _decide(tx, request, "release", by, reason, **({REPAIR: "yes"} if repair else {}))
+
+
+def repaired(connection: Connection, request: str) -> bool:
+    """Whether a person released the request to be carried out by repair."""
+    return any(event.move == "release" and REPAIR in event.detail for event in history.read(connection, request))
 
 
 def deny(tx: Transaction, request: str, denial: str, *, by: str, reason: str) -> State:

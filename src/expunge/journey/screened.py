@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from expunge.errors import OperatorError, RequesterError
-from expunge.journey import artifacts, earlier, history, requests, worker
+from expunge.journey import artifacts, decisions, earlier, history, requests, worker
 from expunge.journey.requests import Request
 from expunge.ledger import objects, salts
 from expunge.ledger.store import Store, Transaction
@@ -112,9 +112,11 @@ def decided(store: Store, request: Request, record: dict[str, Any]) -> dict[str,
     """The screening's record as the receipt and the case state it: with a person's release, where there was one."""
     with store.reading() as connection:
         released = any(event.move == "release" for event in history.read(connection, request.id))
+        repair = decisions.repaired(connection, request.id)
     if not released:
         return record
-    word = "A person released the request; who, and why, stands in its history."
+    how = " to be carried out by repair" if repair else ""
+    word = f"A person released the request{how}; who, and why, stands in its history."
     return {**record, "verdict": SURPASSED, "reasons": [*record["reasons"], word]}
 
 

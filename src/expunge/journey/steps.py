@@ -7,10 +7,12 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from expunge.errors import OperatorError
 from expunge.journey import (
     artifacts,
     carry_out,
     casework,
+    decisions,
     earlier,
     lineage,
     proving,
@@ -52,6 +54,7 @@ from expunge.unlearning import (
     NoisyFineTuning,
     OutputPerturbation,
     RandomLabels,
+    Repair,
     Retrain,
     RewindAndDescend,
     SalUn,
@@ -82,6 +85,7 @@ METHODS: Final[tuple[type, ...]] = (
     Newton,
     RewindAndDescend,
     Langevin,
+    Repair,
     proving.Provable,
     tuning.Tune,
 )
@@ -192,7 +196,9 @@ class ModelSteps:
         return earlier.nothing_left(artifacts.digest_of(self.store, artifacts.WORKSPACE, "model") or "", step)
 
     def _method(self, run: Sequence[Request]) -> Method:
-        return proving.completed(self.store, run[0], method_of(self.store, run[0].method))
+        with self.store.reading() as connection:
+            repair = any(decisions.repaired(connection, request.id) for request in run)
+        return proving.completed(self.store, run[0], Repair() if repair else method_of(self.store, run[0].method))
 
 
 def method_of(store: Store, wished: Any) -> Method:
@@ -207,6 +213,13 @@ def method_of(store: Store, wished: Any) -> Method:
     if isinstance(recipe.optimiser, LeastSquares):
         return Downdate()
     return Retrain() if recipe.sharding is None else Sharded()
+
+
+def check_repairable(store: Store) -> None:
+    """Refuse before a release what repair cannot carry out. **Raises:** `OperatorError("illegal-move")`."""
+    recipe, records = artifacts.read_recipe(store), artifacts.read_records(store)
+    if recipe.sharding is not None or not records.classes:
+        raise OperatorError("illegal-move", "repair takes a classifier of one network: release it without --repair")
 
 
 def _holder(run: Sequence[Request]) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from expunge.errors import RequesterError
 from expunge.screening.budgets import Budgets
 from expunge.screening.calibration import Calibration
+from expunge.screening.contrasts import Matched, RandomOrder, ShardDisagreement
 from expunge.screening.exact_match import ExactMatch
 from expunge.screening.forecasts import Alignment, DryRun, GroupLeftOut, Statistics
 from expunge.screening.medoids import Medoids
@@ -15,7 +16,16 @@ from expunge.screening.submission import Finding, Screen, Submission, Verdict
 GATES: Final[tuple[Screen, ...]] = (ExactMatch(), Budgets())
 """Those that need no calibration; record matching is never switched off."""
 
-EVIDENCE: Final[tuple[Screen, ...]] = (DryRun(), Alignment(), GroupLeftOut(), Statistics(), Medoids())
+EVIDENCE: Final[tuple[Screen, ...]] = (
+    DryRun(),
+    Alignment(),
+    GroupLeftOut(),
+    Matched(),
+    RandomOrder(),
+    ShardDisagreement(),
+    Statistics(),
+    Medoids(),
+)
 """Those that measure beside the combined screen, for the person who looks; they decide nothing by themselves."""
 
 

@@ -1,6 +1,5 @@
-"""What the study `requests` measures: attacks against unlearners, screens against attacks, repair, streams."""
+"""What the study `requests` measures: selections against unlearners, the noise floor, repair, streams."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -8,36 +7,29 @@ import numpy as np
 import torch
 
 from expunge.adversaries.requesters import (
-    KINDS,
-    AlteredCopies,
-    Blended,
     Crafted,
     FirstOrder,
     Greedy,
     Neighbours,
-    NeverTrained,
     Requester,
     Select,
     Sequential,
     Task,
     benign,
+    grey_box,
     margins,
 )
 from expunge.networks import MLP
 from expunge.records import Records
-from expunge.screening import EVIDENCE, Ground, Repair, Submission, Verdict, calibrate, screen
 from expunge.training import SGD, Model, Recipe, Trained, accuracy_on_test, train
-from expunge.unlearning import FineTune, GradientAscent, Method, Retrain
+from expunge.unlearning import FineTune, GradientAscent, Method, Repair, Retrain, unlearn
 
 Row = dict[str, Any]
 
 RECIPE: Final = Recipe(network=MLP((64,)), optimiser=SGD(lr=0.1), epochs=15, batch_size=64)
 SELECTIONS: Final[tuple[Requester, ...]] = (Select(), Select("first-order"), Select(cap=0.8), Neighbours())
-UNLEARNERS: Final[tuple[Method, ...]] = (Retrain(), FineTune(), GradientAscent(), FirstOrder(0.01))
+SERVERS: Final[tuple[Method, ...]] = (FineTune(), GradientAscent(), FirstOrder(0.01))
 GROUPS: Final = {"lowest 5 %": (0.0, 0.05), "5-20 %": (0.05, 0.2)}
-ADAPTIVE: Final[dict[str, Requester]] = {"naive": Select(), "capped": Select(cap=0.8), "neighbour": Neighbours()}
-BATCH: Final = 20
-"""Records of a request in the screens' table."""
 
 
 def trained(records: Records, seed: int) -> Trained:
@@ -55,138 +47,128 @@ def targets_between(model: Model, records: Records, low: float, high: float, cou
     return records.test.select(order[torch.as_tensor(rows)])
 
 
-def selection(records: Records, seed: int, count: int) -> list[Row]:
-    """Every static selection against every unlearner, target by target, and repair after each exact deletion."""
+def selection(records: Records, seed: int, count: int, others: int) -> list[Row]:
+    """Every static selection against exact retraining, target by target; the first `others` against other servers."""
     made, rows = trained(records, seed), list[Row]()
-    budget = max(5, round(0.005 * len(records.train)))
     for group, (low, high) in GROUPS.items():
-        for target in _each(targets_between(made.model, records, low, high, count)):
-            task = Task(records, made, Retrain(), target, budget, seed=seed)
+        for number, target in enumerate(each_of(targets_between(made.model, records, low, high, count))):
+            task = Task(records, made, Retrain(), target, _budget(records), seed=seed)
             requests = {attack.describe().name: attack.run(task) for attack in SELECTIONS}
-            requests["random"] = benign(task, "random")
+            requests["grey-box influence"] = Select().run(grey_box(task))
             for name, crafted in requests.items():
-                for method in UNLEARNERS:
-                    rows += _carried_out(replace(task, method=method), crafted, name, group)
+                rows.append(_exact(task, crafted, name, group))
+                for method in SERVERS if number < others else ():
+                    rows.append(told(replace(task, method=method), crafted, name, group))
     return rows
+
+
+def floor(records: Records, seed: int, requests: int, repairs: int) -> list[Row]:
+    """The noise floor: random requests, each looked at on every target of a group, and some of them repaired."""
+    made, rows = trained(records, seed), list[Row]()
+    groups = {name: targets_between(made.model, records, *ends, len(records.test)) for name, ends in GROUPS.items()}
+    for number in range(requests):
+        task = Task(records, made, Retrain(), records.test, _budget(records), seed=1000 * (seed + 1) + number)
+        crafted = benign(task, "random")
+        methods: tuple[Method, ...] = (Retrain(), Repair()) if number < repairs else (Retrain(),)
+        for method in methods:
+            after = unlearn(made, records, crafted.forget, method, seed=seed).trained.model
+            for name, targets in groups.items():
+                looked = replace(task, targets=targets)
+                rows.append(measured(looked, after, crafted, "random", name, _defence(method)))
+    return rows
+
+
+def repair(records: Records, seed: int, count: int) -> list[Row]:
+    """Delete, then repair: the same requests carried out by retraining, and by repair."""
+    made, rows = trained(records, seed), list[Row]()
+    attacks: tuple[Requester, ...] = (Select(), Select(cap=0.8), Neighbours())
+    for group, (low, high) in GROUPS.items():
+        for target in each_of(targets_between(made.model, records, low, high, count)):
+            task = Task(records, made, Retrain(), target, _budget(records), seed=seed)
+            for attack in attacks:
+                name, crafted = attack.describe().name, attack.run(task)
+                plain = told(task, crafted, name, group)
+                after = replace(task, method=Repair()).carried_out(crafted).trained.model
+                again = measured(task, after, crafted, name, group, "repair")
+                gap = plain["accuracy_after"] - again["accuracy_after"]
+                shown = {"gap_to_retraining": gap, "unrepaired_flips": plain["flips"]}
+                rows.append({**again, **shown, "moved_by_forgotten": None if rows else _moved(task, crafted, after)})
+    return rows
+
+
+def against_repair(records: Records, seed: int, count: int) -> list[Row]:
+    """The attacker who expects repair: influence on a repaired model, for the targets that lie lowest in that one."""
+    made, rows = trained(records, seed), list[Row]()
+    strong = train(made.model.recipe, Repair().augmented(records, seed)).model
+    for group, (low, high) in GROUPS.items():
+        for target in each_of(targets_between(strong, records, low, high, count)):
+            task = Task(records, made, Repair(), target, _budget(records), surrogate=strong, seed=seed)
+            row = told(task, Select().run(task), "influence on repair", group)
+            rows.append({**row, "unlearner": "retrain", "defence": "repair"})
+    return rows
+
+
+def _moved(task: Task, crafted: Crafted, after: Model) -> bool:
+    """Whether repair ends elsewhere where the forgotten records, and the old model, were others: the audit of bytes."""
+    rows = task.records.rows(crafted.forget)
+    features = task.records.features.clone()
+    features[rows] = 1 - features[rows].flip(0)
+    others = replace(task.records, features=features, raw=None)
+    shuffled = replace(task.trained, model=train(replace(task.trained.model.recipe, epochs=1), others).model)
+    old = replace(shuffled, model=replace(shuffled.model, recipe=task.trained.model.recipe))
+    return unlearn(old, others, crafted.forget, Repair()).trained.model.digest != after.digest
 
 
 def greedy(records: Records, seed: int, count: int) -> list[Row]:
     """Targets far from the boundary at 2 % deleted: one selection against selection in rounds, by retraining."""
     made, rows = trained(records, seed), list[Row]()
-    for target in _each(targets_between(made.model, records, 0.2, 0.4, count)):
+    for target in each_of(targets_between(made.model, records, 0.2, 0.4, count)):
         task = Task(records, made, Retrain(), target, max(10, round(0.02 * len(records.train))), seed=seed)
         attacks: tuple[Requester, ...] = (Select(), Greedy(3))
         for attack in attacks:
-            rows.append(_row(task, attack.run(task), attack.describe().name, "20-40 %, 2 % deleted", "none"))
+            rows.append(told(task, attack.run(task), attack.describe().name, "20-40 %, 2 % deleted"))
     return rows
 
 
-def modification(records: Records, seed: int, count: int) -> list[Row]:
-    """Altered copies against a server of the literature: without a gate, and with record matching."""
+def sequential(records: Records, seed: int, count: int) -> list[Row]:
+    """Streams against exact retraining, one a target, honest requests among them."""
     made, rows = trained(records, seed), list[Row]()
-    ground, low, high = Ground(made.model, records), records.train.features.min(), records.train.features.max()
-    copies = AlteredCopies(low=float(low), high=float(high))
-    for target in _each(targets_between(made.model, records, 0.05, 0.4, count)):
-        wanted = made.model.logits(target.features).topk(2).indices[:, 1]
-        task = Task(records, made, FirstOrder(0.02), target, 10, wanted=wanted, seed=seed)
-        attacks: tuple[Requester, ...] = (copies, replace(copies, noise=True), Blended(), NeverTrained())
-        for attack in attacks:
-            name, crafted = attack.describe().name, attack.run(task)
-            rows.append(_row(task, crafted, name, "5-40 %", "none"))
-            verdict = screen(Submission(ground, tuple(sorted(crafted.forget)), copies=crafted.copies)).verdict
-            gone = verdict is Verdict.REFUSED
-            gated = {"refused": gone, "flips": 0 if gone else rows[-1]["flips"]}
-            after = rows[-1]["accuracy_before"] if gone else rows[-1]["accuracy_after"]
-            rows.append({**rows[-1], **gated, "defence": "record matching", "accuracy_after": after})
+    for target in each_of(targets_between(made.model, records, 0.0, 0.1, count)):
+        task = Task(records, made, Retrain(), target, max(6, round(0.01 * len(records.train))), seed=seed)
+        played = Sequential(futures=1).play(task)
+        row = measured(task, played.trained.model, None, "sequential", "lowest 10 %", "none")
+        stealth = max(abs(change) for change in played.changes)
+        rows.append({**row, "stealth": stealth, "steps": len(played.actions), "attack_evaluations": played.evaluations})
     return rows
 
 
-def screens(records: Records, seed: int, attacked: int, honest: int) -> list[Row]:
-    """Each screen's AUC and TPR at 5 % FPR: naive and adaptive attacks against three kinds of honest owners.
-
-    Every other test record is a probe of the provider's. Targets are taken from the rest, and then from the probes.
-    """
-    made = trained(records, seed)
-    probes, rest = (records.without(records.test.ids[first::2]) for first in (1, 0))
-    ground = Ground(made.model, probes, seed=seed)
-    size = min(BATCH, max(2, len(records.train) // 20))
-    calibration = calibrate(ground, sizes=(size,), batches=60)
-    tasks = {
-        among: [
-            Task(records, made, Retrain(), target, size, seed=seed)
-            for target in _each(targets_between(made.model, part, 0.0, 0.2, attacked))
-        ]
-        for among, part in (("unknown", rest), ("probes", probes))
-    }
-    drawn = [replace(tasks["probes"][0], seed=1000 * (seed + 1) + number) for number in range(honest)]
-    good = {kind: [benign(task, kind) for task in drawn] for kind in KINDS}
-    bad = {(a, n): [x.run(task) for task in some] for a, some in tasks.items() for n, x in ADAPTIVE.items()}
-    rows, threshold = list[Row](), calibration.threshold(size)
-    for each in (*EVIDENCE, calibration.screen):
-        judge, name = _scorer(ground, each), each.describe().name
-        honest_scores = {kind: [judge(crafted) for crafted in some] for kind, some in good.items()}
-        own = threshold if name == "combined" else None
-        for (among, attack), some in bad.items():
-            found = [judge(crafted) for crafted in some]
-            pairs = honest_scores.items()
-            rows += [{**_compared(seed, name, attack, k, found, s, own), "targets_among": among} for k, s in pairs]
-    return rows
+def told(task: Task, crafted: Crafted, attack: str, group: str, defence: str = "none") -> Row:
+    """A request carried out without a gate, as one row."""
+    return measured(task, task.carried_out(crafted).trained.model, crafted, attack, group, defence)
 
 
-def sequential(records: Records, seed: int) -> list[Row]:
-    """A stream against exact retraining, honest requests among it."""
-    made = trained(records, seed)
-    target = targets_between(made.model, records, 0.0, 0.1, 3).select([0])
-    task = Task(records, made, Retrain(), target, max(6, round(0.01 * len(records.train))), seed=seed)
-    played = Sequential(futures=1).play(task)
-    after = played.trained.model
-    row = _told(task, after, "sequential", "lowest 10 %", "none", played.evaluations)
-    return [{**row, "stealth": max(abs(change) for change in played.changes), "steps": len(played.actions)}]
+def each_of(targets: Records) -> list[Records]:
+    """The targets one by one."""
+    return [targets.select([row]) for row in range(len(targets))]
 
 
-def auc(positive: Sequence[float], negative: Sequence[float]) -> float:
-    """Probability that a positive score is above a negative one; ties count half."""
-    bad, good = np.asarray(positive)[:, None], np.asarray(negative)[None]
-    return float(np.mean((bad > good) + 0.5 * (bad == good)))
+def _budget(records: Records) -> int:
+    return max(5, round(0.005 * len(records.train)))
 
 
-def _compared(
-    seed: int, name: str, attack: str, kind: str, bad: list[float], good: list[float], threshold: float | None
-) -> Row:
-    bar = float(np.quantile(good, 0.95, method="higher"))
-    row = {"part": "screen", "seed": seed, "screen": name, "attack": attack, "honest": kind, "auc": auc(bad, good)}
-    shares = {"tpr_at_5": float(np.mean(np.asarray(bad) > bar)), "fpr": None, "caught": None}
-    if threshold is not None:
-        shares |= {
-            "fpr": float(np.mean(np.array(good) > threshold)),
-            "caught": float(np.mean(np.array(bad) > threshold)),
-        }
-    return {**row, **shares, "attacks": len(bad), "honest_batches": len(good)}
+def _defence(method: Method) -> str:
+    return "repair" if isinstance(method, Repair) else "none"
 
 
-def _scorer(ground: Ground, each: Any) -> Callable[[Crafted], float]:
-    return lambda crafted: float(each.judge(Submission(ground, tuple(sorted(crafted.forget)))).score)
+def _exact(task: Task, crafted: Crafted, attack: str, group: str) -> Row:
+    """By retraining, with the prediction beside what came."""
+    after = task.carried_out(crafted).trained.model
+    row = measured(task, after, crafted, attack, group, "none")
+    return {**row, "predicted": crafted.predicted, "fell": task.goal(task.trained.model) - task.goal(after)}
 
 
-def _carried_out(task: Task, crafted: Crafted, attack: str, group: str) -> list[Row]:
-    """The deletion by itself, and repaired where it was exact."""
-    done = task.carried_out(crafted)
-    rows = [_told(task, done.trained.model, attack, group, "none", crafted.evaluations)]
-    if isinstance(task.method, Retrain):
-        deleted = task.records.train.select(task.records.train.rows(crafted.forget))
-        repaired = Repair().run(done.trained.model, deleted, done.records.train, seed=task.seed)
-        again = _told(task, repaired, attack, group, "repair", crafted.evaluations)
-        rows.append({**again, "gap_to_retraining": rows[0]["accuracy_after"] - again["accuracy_after"]})
-    rows[0]["fell"] = task.goal(task.trained.model) - task.goal(done.trained.model)
-    rows[0]["predicted"] = crafted.predicted
-    return rows
-
-
-def _row(task: Task, crafted: Crafted, attack: str, group: str, defence: str) -> Row:
-    return _told(task, task.carried_out(crafted).trained.model, attack, group, defence, crafted.evaluations)
-
-
-def _told(task: Task, after: Model, attack: str, group: str, defence: str, evaluations: int) -> Row:
+def measured(task: Task, after: Model, crafted: Crafted | None, attack: str, group: str, defence: str) -> Row:
+    """What a model after a request does to the targets."""
     found = after.predict(task.targets.features)
     wrong = found != task.targets.targets if task.wanted is None else found == task.wanted
     return {
@@ -202,9 +184,5 @@ def _told(task: Task, after: Model, attack: str, group: str, defence: str, evalu
         "targets": len(task.targets),
         "accuracy_before": accuracy_on_test(task.trained.model, task.records),
         "accuracy_after": accuracy_on_test(after, task.records),
-        "attack_evaluations": evaluations,
+        "attack_evaluations": 0 if crafted is None else crafted.evaluations,
     }
-
-
-def _each(targets: Records) -> list[Records]:
-    return [targets.select([row]) for row in range(len(targets))]

@@ -17,27 +17,31 @@ def requests_figures(rows: Sequence[Row]) -> list[StudyFigure]:
 
 
 def _flips(rows: Sequence[Row]) -> list[StudyFigure]:
-    own = [row for row in rows if row["part"] == "attack"]
     made = []
     for group in ("lowest 5 %", "5-20 %"):
-        some = [row for row in own if row["group"] == group]
-        if not some:
-            continue
-        attacks = list(dict.fromkeys(row["attack"] for row in some))
-        servers = list(dict.fromkeys((row["unlearner"], row["defence"]) for row in some))
-        names = [name if defence == "none" else f"{name} + {defence}" for name, defence in servers]
-        values = [[_mean(some, attack, *server) for server in servers] for attack in attacks]
-        drawing = heatmap(
-            f"Share of targets flipped, margins {group}", attacks, names, values, Axis("Flipped", Unit.SHARE)
-        )
-        words = "Retraining is exact and flips as well: exactness is no defence. The row `random` is the floor."
-        made.append(StudyFigure(drawing, words))
+        some = [row for row in rows if row["part"] == "attack" and row["group"] == group]
+        open_ = list(dict.fromkeys((r["unlearner"], r["defence"]) for r in some if r["defence"] == "none"))
+        mended = [("retrain", "none"), ("retrain", "repair")]
+        made += _matrix(some, open_, f"Share of targets flipped, margins {group}")
+        made += _matrix(some, mended, f"Retrained and repaired, margins {group}")
     return made
+
+
+def _matrix(rows: Sequence[Row], servers: Sequence[tuple[str, str]], title: str) -> list[StudyFigure]:
+    """The attacks that were tried against every one of the servers."""
+    found = {(r["attack"], r["unlearner"], r["defence"]) for r in rows}
+    attacks = [a for a in dict.fromkeys(r["attack"] for r in rows) if all((a, *server) in found for server in servers)]
+    if not attacks or len(servers) < 2:
+        return []
+    names = [name if defence == "none" else f"{name} + {defence}" for name, defence in servers]
+    values = [[_mean(rows, attack, *server) for server in servers] for attack in attacks]
+    words = "Retraining is exact and flips as well: exactness is no defence. `random` is the noise floor."
+    return [StudyFigure(heatmap(title, attacks, names, values, Axis("Flipped", Unit.SHARE)), words)]
 
 
 def _mean(rows: Sequence[Row], attack: str, unlearner: str, defence: str) -> float:
     own = [r for r in rows if (r["attack"], r["unlearner"], r["defence"]) == (attack, unlearner, defence)]
-    return float(np.mean([row["flips"] / row["targets"] for row in own]))
+    return float(sum(row["flips"] for row in own) / sum(row["targets"] for row in own))
 
 
 def _screens(rows: Sequence[Row]) -> list[StudyFigure]:

@@ -19,6 +19,7 @@ from expunge.unlearning.neg_grad_plus import NegGradPlus
 from expunge.unlearning.newton import Newton
 from expunge.unlearning.noisy_fine_tuning import NoisyFineTuning, OutputPerturbation
 from expunge.unlearning.random_labels import RandomLabels
+from expunge.unlearning.repair import Repair
 from expunge.unlearning.retrain import Retrain
 from expunge.unlearning.rewind_and_descend import RewindAndDescend, train_with_checkpoint
 from expunge.unlearning.salun import SalUn
@@ -52,6 +53,7 @@ __all__ = [
     "NoisyFineTuning",
     "OutputPerturbation",
     "RandomLabels",
+    "Repair",
     "Retrain",
     "RewindAndDescend",
     "SalUn",

@@ -27,9 +27,9 @@ class Backdoor:
 
     def run(self, task: Task) -> Crafted:
         """Influence on the margins of the patched targets."""
-        return Select().run(self.patched(task))
+        return Select().run(self.prepared(task))
 
-    def patched(self, task: Task) -> Task:
+    def prepared(self, task: Task) -> Task:
         """The task whose targets carry the patch: what success is measured on.
 
         **Raises:** `ProgrammerError("method-unfit")` for records that are no images.

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from expunge.errors import ProgrammerError
+from expunge.randomness import torch_generator
 from expunge.records import Records
 from expunge.training import Model, Trained, accuracy_on_test, train
 from expunge.unlearning import Method, Unlearned, unlearn
@@ -108,6 +109,15 @@ class Task:
         return float(margins(model.logits(self.targets.features), self.targets.targets, self.wanted).sum())
 
 
+def grey_box(task: Task, share: float = 0.5) -> Task:
+    """The task of a requester who knows the recipe, and trains it on a share of the records under another seed."""
+    train_ids = task.records.train.ids
+    order = torch.randperm(len(train_ids), generator=torch_generator(task.seed, "requesters/grey box"))
+    kept = [train_ids[row] for row in order[: max(1, round(share * len(train_ids)))].tolist()]
+    recipe = replace(task.trained.model.recipe, sharding=None, seed=task.trained.model.recipe.seed + 1)
+    return replace(task, surrogate=train(recipe, task.records.select(task.records.rows(kept))).model)
+
+
 @dataclass(frozen=True, eq=False)
 class Crafted:
     """A crafted request.
@@ -162,6 +172,14 @@ class Requester(Protocol):
 
     def run(self, task: Task) -> Crafted:
         """Craft the request; changes nothing."""
+
+
+@runtime_checkable
+class Preconditioned(Requester, Protocol):
+    """A requester whose attack begins before the request: with records contributed to training, or with a trigger."""
+
+    def prepared(self, task: Task) -> Task:
+        """The task as it then stands: the model trained with what was planted, the targets with the trigger on."""
 
 
 def margins(
