@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from expunge.assurance.architecture import BuiltFor
 from expunge.assurance.evidence import Check
 from expunge.assurance.glucose import Alarms, ErrorGrid, Predicts
 from expunge.assurance.learning_curve import Enough
@@ -16,6 +17,7 @@ HELD_OUT: Final = ("test rows",)
 CHECKS: Final[Mapping[str, Check]] = {
     "accuracy": Accuracy(),
     "alarms": Alarms(),
+    "architecture": BuiltFor(),
     "balanced": Balanced(),
     "complete": Complete(),
     "coverage": Coverage(),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from expunge.errors import ProgrammerError
 from expunge.ledger import strict_json
-from expunge.networks import CNN, MLP, Imported, Network, OrientedFilters, RandomFeatures, ResNet
+from expunge.networks import CNN, MLP, Imported, MonotoneMLP, Network, OrientedFilters, RandomFeatures, ResNet
 from expunge.plain import decode, encode
 from expunge.randomness import SEED_LIMIT
 from expunge.training.pruning.kinds import SNIP, GraSP, Iterative, Magnitude, RandomPruning, SynFlow
@@ -240,6 +240,7 @@ HEAD_RATE = 0.01
 KINDS = (
     Recipe,
     MLP,
+    MonotoneMLP,
     CNN,
     ResNet,
     RandomFeatures,
