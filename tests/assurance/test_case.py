@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from cases import checks, scene, small
+from cases import KEY, AtLeast, checks, scene, small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +18,7 @@ from expunge.assurance import (
     DeletionHonoured,
     Kind,
     Node,
+    Scene,
     Status,
     cyclonedx,
     evaluate,
@@ -238,3 +239,31 @@ def test_cyclonedx_declarations_keep_to_the_published_schema() -> None:
     assert {"G1", "Sn2"} <= references
     document["declarations"]["claims"][0]["predicate"] = 7
     assert list(validator.iter_errors(document))
+
+
+def test_rows_of_a_group_are_bound_to_that_group_alone() -> None:
+    known = {"rows-good": AtLeast("train rows")}
+    nodes = [
+        Node("G1", Kind.GOAL, "Safe", ("Sn1", "Sn2")),
+        *(
+            Node(f"Sn{number}", Kind.SOLUTION, name, check="rows-good", arguments={"least": 3, "group": name})
+            for number, name in enumerate(("adult", "child"), 1)
+        ),
+    ]
+    case = Case("groups", tuple(nodes))
+
+    def people(adult: float, **more: float) -> Scene:
+        subjects = {"train rows": 9.0, "train rows of adult": adult, **more}
+        return Scene(subjects, {name: str(value) for name, value in subjects.items()}, KEY, [KEY.public], "now")
+
+    first = evaluate(case, known, people(4, **{"train rows of child": 5}))
+    assert (first.verdict, known["rows-good"].runs) == (Status.SUPPORTED, [4, 5])
+    evidence = first.standings["Sn1"].evidence
+    assert evidence is not None
+    assert dict(evidence.inputs) == {"train rows of adult": "4"}
+    after = evaluate(case, known, people(2, **{"train rows of child": 5}), first.book)
+    assert after.ran == ("Sn1",)
+    assert after.standings["Sn1"].status is Status.UNDERMINED
+    gone = standings(case, known, people(4), first.book)
+    assert gone["Sn2"].status is Status.STALE
+    assert "train rows of child" in evaluate(case, known, people(4)).standings["Sn2"].why

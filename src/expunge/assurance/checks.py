@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from expunge.assurance.architecture import BuiltFor
 from expunge.assurance.closed_loop import ClosedLoop
 from expunge.assurance.evidence import Check
 from expunge.assurance.forecasting import Alarms, ErrorGrid, Predicts
@@ -19,6 +20,7 @@ HELD_OUT: Final = ("test rows",)
 CHECKS: Final[Mapping[str, Check]] = {
     "accuracy": Accuracy(),
     "alarms": Alarms(),
+    "architecture": BuiltFor(),
     "balanced": Balanced(),
     "closed-loop": ClosedLoop(),
     "complete": Complete(),

@@ -139,24 +139,37 @@ def standings(case: Case, checks: Mapping[str, Check], scene: Scene, book: Mappi
     return found
 
 
+def _reads(node: Node, check: Check) -> dict[str, str]:
+    """What the scene calls each input: with `group` among the arguments, rows are those of that group's people."""
+    group = node.arguments.get("group")
+    narrowed = () if group is None else [name for name in check.inputs if name.endswith(" rows")]
+    return {name: f"{name} of {group}" if name in narrowed else name for name in check.inputs}
+
+
+def _missing(node: Node, check: Check, scene: Scene) -> list[str]:
+    return [name for name in _reads(node, check).values() if name not in scene.digests]
+
+
 def _due(node: Node, checks: Mapping[str, Check], scene: Scene, data: bytes | None) -> bool:
     check = checks.get(node.check)
-    if check is None or any(name not in scene.digests for name in check.inputs):
+    if check is None or _missing(node, check, scene):
         return False
     return data is None or _own(node, checks, scene, data).status is Status.STALE
 
 
 def _measured(node: Node, check: Check, scene: Scene) -> Evidence:
+    reads = _reads(node, check)
     try:
-        finding = check.run(scene.subjects, node.arguments)
+        finding = check.run({name: scene.subjects[there] for name, there in reads.items()}, node.arguments)
     except ExpungeError as error:
         finding = Finding(Verdict.UNDECIDED, f"the check could not run: {error} [{error.code}]")
-    digests = {name: scene.digests[name] for name in check.inputs}
+    digests = {there: scene.digests[there] for there in reads.values()}
     return Evidence(node.id, node.check, bound(node, check), digests, finding, scene.now, __version__)
 
 
 def _outdated(node: Node, check: Check, scene: Scene, evidence: Evidence) -> list[str]:
-    moved = [name for name in check.inputs if evidence.inputs.get(name) != scene.digests.get(name)]
+    names = _reads(node, check).values()
+    moved = [name for name in names if evidence.inputs.get(name) != scene.digests.get(name)]
     moved += ["the check's arguments"] if evidence.arguments != bound(node, check) else []
     return moved + (["the code"] if evidence.version != __version__ else [])
 
@@ -167,7 +180,7 @@ def _own(node: Node, checks: Mapping[str, Check], scene: Scene, data: bytes | No
     if check is None:
         return Standing(Status.UNDEVELOPED, f"no check is called {node.check}")
     if data is None:
-        missing = [name for name in check.inputs if name not in scene.digests]
+        missing = _missing(node, check, scene)
         return Standing(
             Status.UNDEVELOPED, f"no evidence yet{': there is no ' + ', '.join(missing) if missing else ''}"
         )

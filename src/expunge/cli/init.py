@@ -29,6 +29,12 @@ def init(
     network: Annotated[
         str, typer.Option(help="mlp, cnn, resnet, random-features, oriented-filters, or module:factory.")
     ] = "mlp",
+    rising: Annotated[
+        list[str] | None, typer.Option(help="Column that may only raise a prediction, by construction (repeat).")
+    ] = None,
+    falling: Annotated[
+        list[str] | None, typer.Option(help="Column that may only lower a prediction, by construction (repeat).")
+    ] = None,
     certifiable: Annotated[
         bool, typer.Option("--certifiable", help="Fixed features and a convex head, for certified deletions.")
     ] = False,
@@ -41,6 +47,7 @@ def init(
     epochs: Annotated[float, typer.Option(help="Passes over the records.")] = 30,
     batch_size: Annotated[int, typer.Option(help="Records in each step.", min=1)] = 32,
     lr: Annotated[float, typer.Option(help="Learning rate.")] = 0.1,
+    weight_decay: Annotated[float, typer.Option(help="Weight decay.", min=0)] = 5e-4,
     seed: Annotated[int, typer.Option(help="Seed that every random stream derives from.", min=0)] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -48,6 +55,9 @@ def init(
 
     Example: expunge init ws --data digits --shards 8 --slices 4
     """
+    from dataclasses import replace
+
+    from expunge.cli.names import monotone
     from expunge.cli.names import network as network_called
     from expunge.errors import OperatorError
     from expunge.journey.workspace import Workspace
@@ -55,13 +65,13 @@ def init(
     from expunge.training import SGD, CrossEntropy, Recipe, Sharding, SquaredError
     from expunge.training.certifiable import certifiable_recipe, downdatable_recipe
 
-    if certifiable and (shards > 1 or slices > 1 or network != "mlp"):
+    if certifiable and (shards > 1 or slices > 1 or network != "mlp" or rising or falling):
         raise OperatorError("bad-arguments", "--certifiable chooses the network itself, and takes no shards")
     if least_squares and not certifiable:
         raise OperatorError("bad-arguments", "--least-squares belongs to --certifiable")
     recipe = Recipe(
         network=network_called(network),
-        optimiser=SGD(lr=lr),
+        optimiser=SGD(lr=lr, weight_decay=weight_decay),
         loss=SquaredError() if regression else CrossEntropy(),
         epochs=epochs,
         batch_size=batch_size,
@@ -78,6 +88,8 @@ def init(
         categories=category or (),
         ignore=ignore or (),
     )
+    if rising or falling:
+        recipe = replace(recipe, network=monotone(network, records, rising or (), falling or ()))
     if certifiable:
         make = downdatable_recipe if least_squares else certifiable_recipe
         recipe = make(records.shape, records.classes, seed=seed)

@@ -1,6 +1,6 @@
 """The one table from names on the command line to objects of the library."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -8,6 +8,7 @@ from expunge.errors import OperatorError
 
 if TYPE_CHECKING:
     from expunge.networks import Network
+    from expunge.records import Records
     from expunge.studies.frame import Study
     from expunge.training import Processes, Ray
     from expunge.unlearning import Method
@@ -108,6 +109,21 @@ def network(name: str) -> "Network":
         "oriented-filters": OrientedFilters,
     }
     return known[name]() if name in known else Imported(name)
+
+
+def monotone(name: str, records: "Records", rising: Sequence[str], falling: Sequence[str]) -> "Network":
+    """The MLP that is monotone in these columns; raises `OperatorError("bad-arguments")` where it cannot be."""
+    from expunge.networks import MonotoneMLP
+    from expunge.records.preparation import feature_names
+
+    if name != "mlp" or records.classes:
+        raise OperatorError("bad-arguments", "--rising and --falling are for mlp and a target that is a number")
+    names = feature_names(records.preparation) if records.preparation.get("kind") == "table" else []
+    for column in (*rising, *falling):
+        if column not in names or [*rising, *falling].count(column) > 1:
+            raise OperatorError("bad-arguments", f"{column[:40]!r} is no column of numbers here, or is named twice")
+    places = [tuple(names.index(column) for column in part) for part in (rising, falling)]
+    return MonotoneMLP(rising=places[0], falling=places[1])
 
 
 def studies() -> "dict[str, Study]":

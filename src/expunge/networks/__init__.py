@@ -4,6 +4,7 @@ from expunge.networks.cnn import CNN
 from expunge.networks.frozen import OrientedFilters, RandomFeatures
 from expunge.networks.lstm import LSTM
 from expunge.networks.mlp import MLP
+from expunge.networks.monotone import MonotoneMLP, SignedLinear
 from expunge.networks.network import Imported, InPython, Network, initialise, needs_two_records
 from expunge.networks.parameters import Layout, State, layout, state_of
 from expunge.networks.resnet import ResNet
@@ -16,10 +17,12 @@ __all__ = [
     "Imported",
     "InPython",
     "Layout",
+    "MonotoneMLP",
     "Network",
     "OrientedFilters",
     "RandomFeatures",
     "ResNet",
+    "SignedLinear",
     "State",
     "Trends",
     "initialise",

@@ -55,7 +55,28 @@ def _view(number: int, view: CaseView) -> dict[str, Any]:
         "solutions": len(case.solutions),
         "compared": view.before is not None,
         "properties": [each for each in nodes if each["proof"]],
+        "open": [(each, kind) for each in nodes if (kind := _stop(each))],
     }
+
+
+def _stop(node: Mapping[str, Any]) -> str:
+    """Why the argument stops at this node, in two words; empty where it does not, or stops further down."""
+    if node["status"] == Status.SUPPORTED:
+        return ""
+    if any(not doubt.get("answer") for doubt in node["doubts"]):
+        return "open defeater"
+    if node["kind"] == "away-goal":
+        return "other case"
+    if node["kind"] != "solution":
+        return "marked undeveloped" if node.get("undeveloped") else ""
+    if node["status"] == Status.STALE:
+        return "stale"
+    if node["evidence"] is None:
+        return "no evidence"
+    verdict = node["evidence"]["finding"]["verdict"]
+    if node["status"] == Status.UNDERMINED:
+        return "tampered with" if verdict != "fails" else "counterexample" if node["proof"] else "check failed"
+    return "undecided"
 
 
 def _node(

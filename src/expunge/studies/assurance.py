@@ -15,7 +15,7 @@ from expunge.assurance import Case, Check, Evaluation, Scene, Status, evaluate
 from expunge.assurance.checks import CHECKS
 from expunge.assurance.glucose import FEATURES
 from expunge.assurance.inputs import subjects_of
-from expunge.assurance.pancreas import pancreas_case
+from expunge.assurance.pancreas import CARBS, INSULIN, pancreas_case
 from expunge.assurance.proofs import Holds
 from expunge.assurance.sufficiency import group
 from expunge.assurance.verification import (
@@ -32,7 +32,7 @@ from expunge.assurance.verification import (
     verify,
 )
 from expunge.ledger.signatures import SigningKey
-from expunge.networks import Trends
+from expunge.networks import MonotoneMLP
 from expunge.randomness import derive, torch_generator
 from expunge.records import Records
 from expunge.records.preparation import feature_names
@@ -64,13 +64,21 @@ WITHOUT_GROUP = ("balanced", "complete", "held-out-complete")
 """What has to fall, and nothing else, where a group is in none of the data."""
 
 
+RISING = tuple(FEATURES.index(name) for name in CARBS)
+FALLING = tuple(FEATURES.index(name) for name in INSULIN)
+
+
 @dataclass(frozen=True)
 class AssuranceStudy:
     """Soundness, planted faults, the predictor on held-out patients, and the case around one deletion."""
 
     name: str = "assurance"
     recipe: Recipe = Recipe(
-        network=Trends((16, 16)), optimiser=SGD(lr=0.02), loss=SquaredError(), epochs=20, batch_size=64
+        network=MonotoneMLP((64, 1), RISING, FALLING),
+        optimiser=SGD(lr=0.02, weight_decay=2e-3),
+        loss=SquaredError(),
+        epochs=20,
+        batch_size=64,
     )
     learners: Learners = Learners()
     boxes: int = 10_000
@@ -251,17 +259,31 @@ def around_a_deletion(records: Records, recipe: Recipe, holds: Holds) -> list[Ro
     ]
 
 
-def without_groups(case: Case, before: Evaluation, records: Records, model: Model) -> dict[str, list[str]]:
-    """For each group that is taken out of all data: the checks of the data that held before and fail now."""
+def without_groups(case: Case, before: Evaluation, records: Records, model: Model) -> dict[str, dict[str, list[str]]]:
+    """For each group that is taken out of all data: the checks that held before and fail now, the goals above checks
+    that stood before and are undermined now, and those that should be."""
     judged = {name: check for name, check in CHECKS.items() if name in SUFFICIENCY or name.startswith("held-out")}
     found = {}
     for name in sorted({group(each) for each in records.owners}):
         kept = records.select([row for row, each in enumerate(records.owners) if group(each) != name])
         now = evaluate(case, judged, _scene(kept, model, SigningKey.generate()))
-        bad = {n.id for n in case.solutions if now.standings[n.id].status is Status.UNDERMINED}
-        new = [n for n in bad if before.standings[n].status is not Status.UNDERMINED]
-        found[name] = sorted(case.by_id[each].check for each in new)
+        new = [n for n in _undermined(now) if before.standings[n].status is not Status.UNDERMINED]
+        found[name] = {
+            "checks": sorted(case.by_id[each].check for each in new if each in {n.id for n in case.solutions}),
+            "goals": [each for each in new if each in _argued(case, set(CHECKS))],
+            "expected": [n for n in _argued(case, set(WITHOUT_GROUP)) if n not in _undermined(before)],
+        }
     return found
+
+
+def _undermined(evaluation: Evaluation) -> list[str]:
+    return [name for name, each in evaluation.standings.items() if each.status is Status.UNDERMINED]
+
+
+def _argued(case: Case, checks: set[str]) -> list[str]:
+    """Goals that solutions with these checks support."""
+    named = {node.id for node in case.solutions if node.check in checks}
+    return [node.id for node in case.nodes if named & set(node.supported_by)]
 
 
 def _scene(records: Records, model: Model, key: SigningKey) -> Scene:
@@ -277,7 +299,10 @@ def _case_claims(rows: Sequence[Row]) -> list[StudyClaim]:
         return [StudyClaim(name, None, why=why) for name in (*names, *more)]
     row = rows[0]
     ours, simple = row["predictor"]["all rmse"], row["predictor"]["all persistence"]
-    red = [fallen == list(WITHOUT_GROUP) for fallen in row["without_group"].values()]
+    red = [
+        each["checks"] == list(WITHOUT_GROUP) and sorted(each["goals"]) == sorted(each["expected"])
+        for each in row["without_group"].values()
+    ]
     taken = row["seconds_after_deletion"]
     return [
         StudyClaim(names[0], ours, None, "< persistence", ours < simple),

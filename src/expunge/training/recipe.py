@@ -12,7 +12,18 @@ from torch import Tensor, nn
 
 from expunge.errors import ProgrammerError
 from expunge.ledger import strict_json
-from expunge.networks import CNN, LSTM, MLP, Imported, Network, OrientedFilters, RandomFeatures, ResNet, Trends
+from expunge.networks import (
+    CNN,
+    LSTM,
+    MLP,
+    Imported,
+    MonotoneMLP,
+    Network,
+    OrientedFilters,
+    RandomFeatures,
+    ResNet,
+    Trends,
+)
 from expunge.plain import decode, encode
 from expunge.randomness import SEED_LIMIT
 from expunge.training.pruning.kinds import SNIP, GraSP, Iterative, Magnitude, RandomPruning, SynFlow
@@ -248,6 +259,7 @@ HEAD_RATE = 0.01
 KINDS = (
     Recipe,
     MLP,
+    MonotoneMLP,
     CNN,
     LSTM,
     ResNet,

@@ -28,6 +28,7 @@ from expunge.assurance.verification import (
 from expunge.assurance.verification.properties import Property
 from expunge.assurance.verification.regions import domain_of
 from expunge.errors import ExpungeError
+from expunge.networks import MonotoneMLP
 
 # Predicts the last reading, but never below 90: exactly what may not happen to a low and falling patient.
 UNSAFE = planted([[[0.0, 1.0]], [[1.0]]], [[-90.0], [90.0]])
@@ -218,3 +219,30 @@ def test_planted_faults_of_every_kind_are_found() -> None:
         verdict = verify(steep, wanted, seed=seed)
         assert isinstance(verdict, Violated)
         replayed(steep, verdict.counterexample)
+
+
+class _Doubled(nn.Linear):
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(inputs)
+
+
+def test_a_layer_that_computes_something_else_than_its_parent_is_refused() -> None:
+    with pytest.raises(ExpungeError, match="_Doubled"):
+        fold(nn.Sequential(_Doubled(2, 1)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_network_with_signs_is_proved_monotone_at_once(seed: int) -> None:
+    built, generator = MonotoneMLP((64, 1), (0,), (1,)).build((4,), 0), torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in built.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    assert isinstance(built, nn.Sequential)
+    model, x = fold(built), torch.rand(50, 4, generator=generator, dtype=torch.float64)
+    assert torch.allclose(model(x), model.run_deployed(x), rtol=1e-4, atol=1e-4)
+    area = Region((-3.0,) * 4, (3.0,) * 4)
+    for step, increasing in (((2.0, 0.0, 0.0, 0.0), True), ((0.0, 2.0, 0.0, 0.0), False)):
+        verdict = verify(model, Monotone(area, step, increasing, 0.1))
+        assert isinstance(verdict, Proved)
+        assert verdict.effort.boxes == 1
+    assert isinstance(verify(model, Monotone(area, (2.0, 0.0, 0.0, 0.0), False, 0.1)), Violated)

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from expunge.errors import ProgrammerError
+from expunge.networks import SignedLinear
 
 FLOAT32_UNIT: Final = 2.0**-24
 """Unit roundoff of float32."""
@@ -122,10 +123,11 @@ def _affine_layers(module: nn.Sequential) -> list[tuple[Tensor, Tensor]]:
     layers: list[tuple[Tensor, Tensor]] = []
     fresh = True
     for layer in module:
-        if isinstance(layer, nn.Linear | nn.ReLU):
-            if isinstance(layer, nn.Linear) != fresh:
+        exact = type(layer) in (nn.Linear, SignedLinear, nn.ReLU)  # a subclass may compute something else
+        if exact and isinstance(layer, nn.Linear | SignedLinear | nn.ReLU):
+            if isinstance(layer, nn.ReLU) == fresh:
                 raise ProgrammerError("bad-network", "Linear and ReLU layers must take turns")
-            if isinstance(layer, nn.Linear):
+            if not isinstance(layer, nn.ReLU):
                 layers.append(_float64(layer))
             fresh = not fresh
         elif not isinstance(layer, nn.Flatten | nn.Identity | nn.Dropout):
@@ -135,8 +137,9 @@ def _affine_layers(module: nn.Sequential) -> list[tuple[Tensor, Tensor]]:
     return layers
 
 
-def _float64(layer: nn.Linear) -> tuple[Tensor, Tensor]:
-    """Weight and bias (zero where there is none)."""
-    weight = layer.weight.detach().double().cpu().clone()
+def _float64(layer: nn.Linear | SignedLinear) -> tuple[Tensor, Tensor]:
+    """Weight and bias (zero where there is none); signs and sizes of a signed layer are exact in every arithmetic."""
+    given = layer.effective() if isinstance(layer, SignedLinear) else layer.weight
+    weight = given.detach().double().cpu().clone()
     bias = weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.detach().double().cpu().clone()
     return weight, bias
