@@ -271,7 +271,7 @@ def _over_blocks(
     parts = blocks(partition)
     block = np.array([kind.block for kind in plan], dtype=np.int64)
     whole = np.asarray(np.bincount(block, amounts, len(parts)), dtype=np.float64)
-    return spread(partition, np.repeat(whole, [len(part.units) for part in parts]))
+    return spread(partition, np.repeat(whole, np.array([len(part.units) for part in parts], dtype=np.int64)))
 
 
 def _fewest(parts: tuple[Block, ...], counts: Sequence[Int[np.ndarray, " _"]], width: int) -> Int[np.ndarray, " width"]:

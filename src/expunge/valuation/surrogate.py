@@ -62,11 +62,11 @@ def residuals(
         return samples.utility, effects
     features = _features(samples, count)
     left = samples.utility.copy()
-    root = np.sqrt(samples.weight)[:, None]
-    design, answer = root * _centred(features, samples.group), root * _centred(samples.utility[:, None], samples.group)
-    parts = [samples.fold == fold for fold in range(folds)]
-    grams = np.stack([design[part].T @ design[part] for part in parts])
-    answers = np.stack([design[part].T @ answer[part] for part in parts])
+    both = np.concatenate([features, samples.utility[:, None]], axis=1)
+    design = np.sqrt(samples.weight)[:, None] * _centred(both, samples.group)
+    parts = [np.flatnonzero(samples.fold == fold) for fold in range(folds)]
+    products = np.stack([(part := design[rows])[:, :-1].T @ part for rows in parts])
+    grams, answers = products[:, :, :-1], products[:, :, -1:]
     fitted = _solved(grams.sum(0) - grams, answers.sum(0) - answers)
     for fold, (part, theta) in enumerate(zip(parts, fitted, strict=True)):
         left[part] -= features[part] @ theta
