@@ -26,8 +26,9 @@ def run_lanes(
 
     **Raises:** what building and training raise.
     """
-    modules = [_start(recipe, records, course) for course in plan]
-    states = [state_of(module) for module in modules]
+    modules = _starts(recipe, records, plan)
+    begun = {id(module): state_of(module) for module in modules}
+    states = [begun[id(module)] for module in modules]
     for level in range(max((len(course.stages) for course in plan), default=0)):
         todo = [(number, course.stages[level]) for number, course in enumerate(plan) if level < len(course.stages)]
         alone, stacks = _sort(recipe, records, modules, todo, store) if stack else (todo, [])
@@ -55,8 +56,9 @@ def _sort(
     """Which stages run alone, and which stacks the others form."""
     alone: list[Member] = []
     groups: dict[tuple[Layers, int, int], list[Member]] = {}
+    kinds = {id(module): layers_of(module, recipe, records) for module in {id(m): m for m in modules}.values()}
     for number, stage in todo:
-        layers = layers_of(modules[number], recipe, records)
+        layers = kinds[id(modules[number])]
         width = min(recipe.batch_size, len(stage.rows))
         if layers is None or not width:
             alone.append((number, stage))
@@ -83,6 +85,21 @@ def _parts(recipe: Recipe, layers: Layers, members: list[Member]) -> Iterator[li
 
 def _number(member: Member) -> int:
     return member[0]
+
+
+def _starts(recipe: Recipe, records: Records, plan: Sequence[Course]) -> list[nn.Module]:
+    """A module for each course. Of equal name and seed they begin alike: one that is no more than its layers is built
+    once for all of them; another may hold what no state shows."""
+    found: list[nn.Module] = []
+    shared: dict[tuple[str, int], nn.Module] = {}
+    for course in plan:
+        module = shared.get((course.name, course.seed)) if course.start is None else None
+        if module is None:
+            module = _start(recipe, records, course)
+            if course.start is None and layers_of(module, recipe, records) is not None:
+                shared[course.name, course.seed] = module
+        found.append(module)
+    return found
 
 
 def _start(recipe: Recipe, records: Records, course: Course) -> nn.Module:

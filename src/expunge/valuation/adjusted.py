@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 from expunge.errors import ProgrammerError
-from expunge.valuation.blocks import Block, blocks
+from expunge.valuation.blocks import Block, blocks, spread
 from expunge.valuation.estimator import Ask, Estimate, State, Status
 from expunge.valuation.partition import Partition
 from expunge.valuation.strata import Stratum, allocate, draw, strata
@@ -70,6 +70,9 @@ class Adjusted:
             "b": none,
             "c": none,
             "utility": np.zeros(0),
+            "sums": np.zeros(sum(len(block.units) for block in blocks(partition))),
+            "noise": np.zeros(len(strata(partition, self.fine, self.folds))),
+            "freedom": np.ones(len(strata(partition, self.fine, self.folds))),
         }
 
     def sample(self, partition: Partition, state: State, ask: Ask, generator: np.random.Generator, size: int) -> State:
@@ -82,7 +85,7 @@ class Adjusted:
             size = max(size, min(PILOT, int((least - have).sum())))
             more = allocate(1.0 * (have < least) + 1e-9, have, least.astype(np.float64), size)
         else:
-            more = allocate(self._priority(partition, state), have, _limits(plan), size)
+            more = allocate(_priority(partition, plan, state["noise"]), have, _limits(plan), size)
         drawn = draw(partition, plan, have, more, int(state["seed"]), generator)
         nobody = np.zeros((1, partition.width), np.bool_)
         everybody = np.isin(np.arange(partition.width), partition.owners)[None]
@@ -90,58 +93,45 @@ class Adjusted:
         added = {"stratum": drawn.stratum, "b": drawn.b, "c": drawn.c, "utility": worth[2:]}
         added["coalitions"] = np.packbits(drawn.coalitions, axis=1)
         grown = {name: np.concatenate([state[name], part]) for name, part in added.items()}
-        return {**state, **grown, "have": have + more, "ends": worth[:2]}
+        held = {**state, **grown, "have": have + more, "ends": worth[:2]}
+        return {**held, **_analyse(partition, plan, held, self.folds)}
 
     def estimate(self, partition: Partition, state: State) -> Estimate:
         """U(all) - U(empty), and what the shard adds to its equal share, and the owner to the shard's."""
         plan, parts = strata(partition, self.fine, self.folds), blocks(partition)
-        found = _analyse(partition, plan, state, self.folds)
         left = _spared(plan, state["have"])
-        share = np.where(np.isfinite(left), found.noise, 1.0) * left * _cells(plan) ** 2
-        mine = [_strata_of(plan, number) for number in range(len(parts))]
-        counts = [state["have"][part] for part in mine]
-        unfinished = state["have"] < _limits(plan)
-        width = partition.width
-        scale = _divisor(partition)
-        total = float(state["ends"] @ [-1, 1]) + _spread(parts, found.sums, width)
-        variance = _spread(parts, [float(share[part].sum()) for part in mine], width) / scale**2
-        weight = (
-            _spread(parts, [float((share[part] ** 2 / found.freedom[part]).sum()) for part in mine], width) / scale**4
-        )
+        share = np.where(np.isfinite(left), state["noise"], 1.0) * left * _cells(plan) ** 2
+        counts = [state["have"][_strata_of(plan, number)] for number in range(len(parts))]
+        width, scale = partition.width, _divisor(partition)
+        total = float(state["ends"] @ [-1, 1]) + spread(partition, state["sums"])
+        variance = _over_blocks(partition, plan, share) / scale**2
+        weight = _over_blocks(partition, plan, share**2 / state["freedom"]) / scale**4
         known = np.isfinite(total) & np.isfinite(variance)
-        exhausted = _spread(parts, [float(unfinished[part].sum()) for part in mine], width) == 0
+        exhausted = _over_blocks(partition, plan, 1.0 * (state["have"] < _limits(plan))) == 0
         return Estimate(
             value=np.where(known, total / scale, 0.0),
             variance=np.where(known, variance, np.inf),
             freedom=np.divide(variance**2, weight, out=np.full(width, np.inf), where=known & (weight > 0)),
-            count=_spread(parts, [float(count.sum()) for count in counts], width).astype(np.int64),
+            count=_over_blocks(partition, plan, state["have"]).astype(np.int64),
             fewest=_fewest(parts, counts, width),
             bias=np.zeros(width),
             status=_statuses(known, exhausted),
         )
 
-    def _priority(self, partition: Partition, state: State) -> Float[np.ndarray, " strata"]:
-        """Neyman: square root of what one draw's variance costs all owners together; never quite 0."""
-        plan, parts = strata(partition, self.fine, self.folds), blocks(partition)
-        noise = _analyse(partition, plan, state, self.folds).noise
-        shared = sum(1 / size for size in partition.sizes)
-        reach = np.array([shared if block.shard is None else 1 / len(block.units) for block in parts])
-        found = np.sqrt(noise * reach[[kind.block for kind in plan]]) * _cells(plan)
-        return np.maximum(found, 1e-6 * found.max()) if found.max() > 0 else np.ones(len(plan))
+
+def _priority(
+    partition: Partition, plan: tuple[Stratum, ...], noise: Float[np.ndarray, " strata"]
+) -> Float[np.ndarray, " strata"]:
+    """Neyman: square root of what one draw's variance costs all owners together; never quite 0."""
+    shared = sum(1 / size for size in partition.sizes)
+    reach = np.array([shared if block.shard is None else 1 / len(block.units) for block in blocks(partition)])
+    found = np.sqrt(noise * reach[[kind.block for kind in plan]]) * _cells(plan)
+    return np.maximum(found, 1e-6 * found.max()) if found.max() > 0 else np.ones(len(plan))
 
 
-@dataclass(frozen=True, eq=False)
-class _Analysis:
-    """For each block the sum of its units' differences over strata; for each stratum the noise of one draw."""
-
-    sums: list[Float[np.ndarray, " _"]]
-    noise: Float[np.ndarray, " strata"]
-    freedom: Float[np.ndarray, " strata"]
-
-
-def _analyse(partition: Partition, plan: tuple[Stratum, ...], state: State, folds: int) -> _Analysis:
-    """Adjust, then estimate differences and noise stratum by stratum."""
-    sums, squares = [], np.zeros(len(plan))
+def _analyse(partition: Partition, plan: tuple[Stratum, ...], state: State, folds: int) -> dict[str, np.ndarray]:
+    """Adjust, then estimate stratum by stratum: each unit's differences summed, and the noise of one draw."""
+    sums, squares = [np.zeros(0)], np.zeros(len(plan))
     order = np.argsort(state["stratum"], kind="stable")
     edges = np.searchsorted(state["stratum"][order], np.arange(len(plan) + 1))
     for number, block in enumerate(blocks(partition)):
@@ -151,7 +141,7 @@ def _analyse(partition: Partition, plan: tuple[Stratum, ...], state: State, fold
         found, squares[mine] = _differences(block, plan[mine], samples, state["have"][mine], folds)
         sums.append(found)
     noise, freedom = _pooled(partition, plan, squares, state["have"])
-    return _Analysis(sums, noise, freedom)
+    return {"sums": np.concatenate(sums), "noise": noise, "freedom": freedom}
 
 
 def _samples(
@@ -195,9 +185,9 @@ def _differences(
     factor = correction * _cells(kinds) / np.maximum(have - 1, 1)
     weight = factor[samples.group] * r / (p * (1 - p))
     sums = weight @ (samples.chosen - p[:, None])
-    for kind, fade in zip(kinds, _mean_basis(kinds, basis_count(k, len(block.contexts))), strict=True):
-        effect = effects[kind.fold] @ fade
-        sums += kind.cells * (k * effect - effect.sum()) / (k - 1)
+    fades = _mean_basis(kinds, basis_count(k, len(block.contexts)), folds)
+    effect = sum((effects[fold] @ fades[fold] for fold in range(folds)), np.zeros(k))
+    sums += (k * effect - effect.sum()) / (k - 1)
     return sums, _by_group(samples.group, r**2 / (p * (1 - p)), len(kinds))
 
 
@@ -209,12 +199,12 @@ def _by_group(
 
 
 @lru_cache(maxsize=256)
-def _mean_basis(kinds: tuple[Stratum, ...], count: int) -> list[Float[np.ndarray, " bases"]]:
-    """For each stratum the mean over its cells of the basis functions."""
-    found = []
+def _mean_basis(kinds: tuple[Stratum, ...], count: int, folds: int) -> Float[np.ndarray, "folds bases"]:
+    """For each fold the sum over the cells of its strata of the basis functions."""
+    found = np.zeros((folds, count))
     for kind in kinds:
         b, c = np.meshgrid(np.arange(kind.b[0], kind.b[1] + 1.0), np.arange(kind.c[0], kind.c[1] + 1.0))
-        found.append(basis(b.ravel(), c.ravel(), count).mean(0))
+        found[kind.fold] += basis(b.ravel(), c.ravel(), count).sum(0)
     return found
 
 
@@ -274,15 +264,14 @@ def _divisor(partition: Partition) -> Float[np.ndarray, " width"]:
     return np.asarray(size * len(partition.shards))
 
 
-def _spread(
-    parts: tuple[Block, ...], amounts: Sequence[float | Float[np.ndarray, " _"]], width: int
+def _over_blocks(
+    partition: Partition, plan: tuple[Stratum, ...], amounts: Shaped[np.ndarray, " strata"]
 ) -> Float[np.ndarray, " width"]:
-    """For each owner the sum over blocks of the block's amount (one for all, or one for each unit)."""
-    total = np.zeros(width)
-    for block, amount in zip(parts, amounts, strict=True):
-        for unit, share in zip(block.units, np.broadcast_to(amount, len(block.units)), strict=True):
-            total[list(unit)] += share
-    return total
+    """For each owner the sum over the strata of the owner's blocks."""
+    parts = blocks(partition)
+    block = np.array([kind.block for kind in plan], dtype=np.int64)
+    whole = np.asarray(np.bincount(block, amounts, len(parts)), dtype=np.float64)
+    return spread(partition, np.repeat(whole, np.array([len(part.units) for part in parts], dtype=np.int64)))
 
 
 def _fewest(parts: tuple[Block, ...], counts: Sequence[Int[np.ndarray, " _"]], width: int) -> Int[np.ndarray, " width"]:

@@ -17,7 +17,7 @@ from itertools import chain
 from math import comb
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Int
 
 from expunge.valuation.partition import Partition
 
@@ -41,10 +41,14 @@ class Block:
 
     def coalition(self, beside: Sequence[int], chosen: Sequence[int]) -> Bool[np.ndarray, " width"]:
         """The coalition of some contexts and some units, named by their numbers."""
-        parts = chain((self.contexts[number] for number in beside), (self.units[number] for number in chosen))
         row = np.zeros(self.width, dtype=np.bool_)
-        row[list(chain.from_iterable(parts))] = True
+        row[self.members(beside, chosen)] = True
         return row
+
+    def members(self, beside: Sequence[int], chosen: Sequence[int]) -> list[int]:
+        """The owners of that coalition."""
+        parts = chain((self.contexts[number] for number in beside), (self.units[number] for number in chosen))
+        return list(chain.from_iterable(parts))
 
     def chosen(self, coalitions: Bool[np.ndarray, "coalitions width"]) -> Bool[np.ndarray, "coalitions units"]:
         """Which units are in each coalition of this block."""
@@ -69,6 +73,20 @@ def blocks(partition: Partition) -> tuple[Block, ...]:
         for number, shard in enumerate(shards)
     )
     return tuple(block for block in (outer, *inner) if len(block.units) > 1)
+
+
+def spread(partition: Partition, amounts: Float[np.ndarray, " units"]) -> Float[np.ndarray, " width"]:
+    """For each owner the sum over blocks of the amounts of the owner's units, which stand block after block."""
+    owner, unit = _places(partition)
+    return np.asarray(np.bincount(owner, amounts[unit], partition.width), dtype=np.float64)
+
+
+@lru_cache(maxsize=4)
+def _places(partition: Partition) -> tuple[Int[np.ndarray, " places"], Int[np.ndarray, " places"]]:
+    """Every owner of every unit of every block, and the number of the unit over all blocks."""
+    units = [unit for block in blocks(partition) for unit in block.units]
+    owner = np.array(list(chain.from_iterable(units)), dtype=np.int64)
+    return owner, np.repeat(np.arange(len(units)), np.array([len(unit) for unit in units], dtype=np.int64))
 
 
 def subset(rank: int, size: int, of: int) -> list[int]:

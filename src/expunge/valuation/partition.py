@@ -111,7 +111,8 @@ class Partition:
 
 def rows(owner_sets: Sequence[Iterable[int]], width: int) -> Bool[np.ndarray, "coalitions width"]:
     """A coalition matrix with one row for each set of owners."""
-    matrix = np.zeros((len(owner_sets), width), dtype=np.bool_)
-    for row, owners in enumerate(owner_sets):
-        matrix[row, list(owners)] = True
+    columns = [list(owners) for owners in owner_sets]
+    matrix = np.zeros((len(columns), width), dtype=np.bool_)
+    row = np.repeat(np.arange(len(columns)), np.array([len(owners) for owners in columns], dtype=np.int64))
+    matrix[row, np.array(list(chain.from_iterable(columns)), dtype=np.int64)] = True
     return matrix

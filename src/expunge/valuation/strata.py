@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 
 from expunge.randomness import numpy_generator
 from expunge.valuation.blocks import Block, blocks, subset
-from expunge.valuation.partition import Partition
+from expunge.valuation.partition import Partition, rows
 
 LISTED = 1 << 16
 """Cells of at most this many coalitions are drawn without replacement, in an order fixed by the seed."""
@@ -120,7 +120,8 @@ def draw(
 ) -> Draws:
     """The next `more` coalitions of each stratum, after the `have` that were drawn before."""
     parts = blocks(partition)
-    coalitions, stratum, cell = [], [], []
+    members: list[list[int]] = []
+    cell: list[tuple[int, int]] = []
     for number in np.flatnonzero(more):
         kind = plan[number]
         block = parts[kind.block]
@@ -130,13 +131,10 @@ def draw(
             if kind.population is not None
             else _anew(block, kind, generator, wanted)
         )
-        for beside, chosen in picked:
-            coalitions.append(block.coalition(beside, chosen))
-            stratum.append(number)
-            cell.append((len(beside), len(chosen)))
+        members += [block.members(beside, chosen) for beside, chosen in picked]
+        cell += [(len(beside), len(chosen)) for beside, chosen in picked]
     b, c = np.array(cell, dtype=np.int64).reshape(-1, 2).T
-    drawn = np.stack(coalitions) if coalitions else np.zeros((0, partition.width), np.bool_)
-    return Draws(drawn, np.array(stratum, dtype=np.int64), b, c)
+    return Draws(rows(members, partition.width), np.repeat(np.arange(len(plan)), more), b, c)
 
 
 def _listed(

@@ -62,13 +62,13 @@ def residuals(
         return samples.utility, effects
     features = _features(samples, count)
     left = samples.utility.copy()
-    root = np.sqrt(samples.weight)[:, None]
-    design, answer = root * _centred(features, samples.group), root * _centred(samples.utility[:, None], samples.group)
-    parts = [samples.fold == fold for fold in range(folds)]
-    grams = np.stack([design[part].T @ design[part] for part in parts])
-    answers = np.stack([design[part].T @ answer[part] for part in parts])
-    for fold, part in enumerate(parts):
-        theta = _solved(grams.sum(0) - grams[fold], answers.sum(0) - answers[fold])
+    both = np.concatenate([features, samples.utility[:, None]], axis=1)
+    design = np.sqrt(samples.weight)[:, None] * _centred(both, samples.group)
+    parts = [np.flatnonzero(samples.fold == fold) for fold in range(folds)]
+    products = np.stack([(part := design[rows])[:, :-1].T @ part for rows in parts])
+    grams, answers = products[:, :, :-1], products[:, :, -1:]
+    fitted = _solved(grams.sum(0) - grams, answers.sum(0) - answers)
+    for fold, (part, theta) in enumerate(zip(parts, fitted, strict=True)):
         left[part] -= features[part] @ theta
         effects[fold] = theta.reshape(units + contexts, count)[:units]
     return left, effects
@@ -85,13 +85,13 @@ def _features(samples: Samples, count: int) -> Float[np.ndarray, "samples column
 
 
 def _solved(
-    gram: Float[np.ndarray, "columns columns"], answer: Float[np.ndarray, "columns 1"]
-) -> Float[np.ndarray, " columns"]:
-    """Ridge coefficients; zero where there is nothing to learn from."""
-    scale = float(np.trace(gram)) / len(gram)
-    if scale <= 0:
-        return np.zeros(len(gram))
-    return np.asarray(np.linalg.solve(gram + RIDGE * scale * np.eye(len(gram)), answer)[:, 0])
+    grams: Float[np.ndarray, "folds columns columns"], answers: Float[np.ndarray, "folds columns 1"]
+) -> Float[np.ndarray, "folds columns"]:
+    """Ridge coefficients of each fold; zero where there is nothing to learn from."""
+    count = grams.shape[1]
+    scale = np.maximum(np.trace(grams, axis1=1, axis2=2) / count, 0.0)
+    penalty = np.where(scale > 0, RIDGE * scale, 1.0)[:, None, None] * np.eye(count)
+    return np.asarray(np.where(scale[:, None] > 0, np.linalg.solve(grams + penalty, answers)[:, :, 0], 0.0))
 
 
 def _centred(

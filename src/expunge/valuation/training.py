@@ -73,7 +73,8 @@ class CoalitionTrainer:
         """Posteriors over the test records, in the order of `owner_sets`."""
         rows = self._rows()
         plan = [self._course(owners, rows) for owners in owner_sets]
-        size = min(JOB, max(SMALLEST_JOB, -(-len(plan) // (2 * self.executor.workers))))
+        parts = 2 * self.executor.workers if self.executor.workers > 1 else 1
+        size = min(JOB, max(SMALLEST_JOB, -(-len(plan) // parts)))
         jobs = [tuple(plan[first : first + size]) for first in range(0, len(plan), size)]
         shared = _Shared(replace(self.recipe, sharding=None), self.records)
         return np.concatenate(list(self.executor.map(_posteriors, shared, jobs)))
