@@ -21,6 +21,7 @@ NAMED = {
     "nft.epsilon",
     "nft.test_gap",
     "best.time_share",
+    "best.certified_time_share",
     "best.beats_fresh",
     "audit.violations",
     "sequential.budget_left",

@@ -157,7 +157,8 @@ def _distance(model: Model, other: Model) -> float | None:
 
 
 def _relearning(model: Model, gone: Records, looks: int = 100) -> int | None:
-    """Full passes of plain descent on the forgotten records until their mean loss is below 0.1; `None` if never."""
+    """Passes of descent on at most 100 forgotten records until their mean loss is below 0.1; `None` if never."""
+    gone = gone.select(range(min(len(gone), 100)))
     module = model.module().train()
     optimiser = torch.optim.SGD([part for part in module.parameters() if part.requires_grad], 0.02, momentum=0.9)
     for passes in range(looks):

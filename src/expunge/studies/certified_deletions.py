@@ -5,7 +5,7 @@ deletion's begin at the trained model and end at the released one; training is n
 """
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -77,6 +77,8 @@ class _Scene:
     network: Retrained
     head: Retrained
     squares: Retrained
+    fresh: dict[float, float] = field(default_factory=dict)
+    """Test accuracy of a fresh network by epochs: trained once for all methods of the same effort."""
 
     def reference(self, name: str, done: Retrained) -> Row:
         base = {"method": name, "claim": "exact", "epsilon": 0.0, "delta": 0.0}
@@ -128,9 +130,11 @@ class _Scene:
 
     def _fresh(self, epochs: float) -> float:
         """Test accuracy of a fresh network after as many epochs, or as many seconds, as the method took."""
-        recipe = self.network.model.recipe
-        model = train(replace(recipe, epochs=max(epochs, 0.05), seed=recipe.seed + 1), self.left).model
-        return accuracy_on_test(model, self.left)
+        recipe, epochs = self.network.model.recipe, max(epochs, 0.05)
+        if epochs not in self.fresh:
+            model = train(replace(recipe, epochs=epochs, seed=recipe.seed + 1), self.left).model
+            self.fresh[epochs] = accuracy_on_test(model, self.left)
+        return self.fresh[epochs]
 
 
 def _certificate(method: Method, start: Trained, done: Unlearned, again: Model, left: Records, key: bytes) -> Row:

@@ -1,5 +1,6 @@
 """Pictures of the study `certified`: accuracy beside the honest alternatives, and what the games could show."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,27 +18,32 @@ def certified_figures(rows: Sequence[Row]) -> list[StudyFigure]:
     done, curve, poison, games = (
         [row for row in rows if row["part"] == part] for part in ("deletion", "curves", "poison", "games")
     )
-    return [_accuracy(done), _time(done), _curves(curve), _poison(poison), _games(games)]
+    networks = dict.fromkeys(row["network"] for row in done)
+    each = [[row for row in done if row["network"] == name] for name in networks]
+    drawn = [make(name, own) for make in (_accuracy, _time) for name, own in zip(networks, each, strict=True)]
+    return [*drawn, _curves(curve), _poison(poison), _games(games)]
 
 
-def _accuracy(rows: Sequence[Row]) -> StudyFigure:
+def _accuracy(network: str, rows: Sequence[Row]) -> StudyFigure:
     groups = []
     for method in dict.fromkeys(row["method"] for row in rows):
         own = [row for row in rows if row["method"] == method]
-        shown = [Bar("after the deletion", _measured([row["accuracy_test"] for row in own]))]
-        fresh = [row["accuracy_fresh_network"] for row in own if row.get("accuracy_fresh_network") is not None]
-        shown += [Bar("a fresh network at equal effort", _measured(fresh))] if fresh else []
+        shown = [Bar("after the deletion", _measured(own, "accuracy_test", 1.0))]
+        if own[0].get("accuracy_fresh_network") is not None:
+            shown.append(Bar("a fresh network at equal effort", _measured(own, "accuracy_fresh_network", 1.0)))
         groups.append(Group(method, tuple(shown)))
-    drawing = bars("Test accuracy", groups, Axis("Share right on the test set", Unit.SHARE))
+    drawing = bars(f"Test accuracy beside the {network}", groups, Axis("Share right on the test set", Unit.SHARE))
     return StudyFigure(drawing, "A method that is not above the fresh network has kept nothing of the training.")
 
 
-def _time(rows: Sequence[Row]) -> StudyFigure:
+def _time(network: str, rows: Sequence[Row]) -> StudyFigure:
     groups = []
     for method in dict.fromkeys(row["method"] for row in rows):
         own = [row for row in rows if row["method"] == method]
-        groups.append(Group(method, (Bar("seconds over retraining's", _measured([row["time_share"] for row in own])),)))
-    drawing = bars("Time of a deletion", groups, Axis("Share of retraining the network", log=True))
+        groups.append(Group(method, (Bar("seconds over retraining's", _measured(own, "time_share")),)))
+    drawing = bars(
+        f"Time of a deletion beside the {network}", groups, Axis("Share of retraining the network", log=True)
+    )
     return StudyFigure(drawing, "Processor seconds over those of retraining the network on what is left, in one run.")
 
 
@@ -71,6 +77,9 @@ def _games(rows: Sequence[Row]) -> StudyFigure:
     return StudyFigure(drawing, "What attackers show is a lower bound at 95 %; above the claim, the claim is false.")
 
 
-def _measured(values: Sequence[float]) -> Measured:
+def _measured(rows: Sequence[Row], name: str, most: float = math.inf) -> Measured:
+    """The mean over shares deleted; its interval is over the seeds, and shares of one seed are no repetitions."""
+    seeds = dict.fromkeys(row["seed"] for row in rows)
+    values = [float(np.mean([row[name] for row in rows if row["seed"] == seed])) for seed in seeds]
     interval, middle = mean_interval(values), float(np.mean(values))
-    return Measured(middle) if interval is None else Measured(middle, max(interval[0], 0.0), interval[1])
+    return Measured(middle) if interval is None else Measured(middle, max(interval[0], 0.0), min(interval[1], most))
