@@ -1,8 +1,10 @@
 """Tuning: the target is what unseen records look like, the budget is kept, and the best that was tried is chosen."""
 
+from dataclasses import replace
+
 import pytest
 
-from expunge.auditing import Quality, Trial, candidates, tune
+from expunge.auditing import Quality, Trial, Tuned, agreed, candidates, tune
 from expunge.auditing.tuning import TIE, _best
 from expunge.errors import ProgrammerError
 from expunge.records import Records
@@ -76,16 +78,29 @@ def test_the_budget_stops_trials_and_says_how_many(records: Records, trained: Tr
     assert (len(found.trials), found.untried) == (2, 2)
 
 
+def trial(epochs: float, distance: float, evaluations: int, *degraded: str) -> Trial:
+    return Trial(FineTune(epochs), Quality(99, 99, 99, 99), distance, evaluations, degraded)
+
+
 def test_of_two_that_validation_cannot_tell_apart_the_cheaper_is_chosen() -> None:
-    ends = Quality(99, 99, 99, 99)
-
-    def trial(epochs: float, distance: float, evaluations: int, *degraded: str) -> Trial:
-        return Trial(FineTune(epochs), ends, distance, evaluations, degraded)
-
     long, short, off = trial(5, 1.0, 500), trial(2, 1.0 + TIE, 200), trial(1, 1.1 + TIE, 100)
     assert _best([long, short, off], 10.0) == short.method
     assert _best([long, short, off], 1.2) == long.method, "what does not better the model before is no tie"
     assert _best([long, trial(3, 0.1, 10, "Collapse")], 10.0) == long.method
+
+
+def test_what_several_deletions_agree_on_holds_for_the_worst_of_them() -> None:
+    """The setting that is best on one deletion, and best on average, loses to one that falls short nowhere."""
+    target, risky, steady = Quality(100, 100, 100, 100), (0.0, 0.0, 4.0), (2.0, 2.0, 2.0)
+    found = [
+        Tuned(FineTune(1), target, 25.0, (trial(1, one, 100), trial(2, other, 200)), 300, 300, 0)
+        for one, other in zip(risky, steady, strict=True)
+    ]
+    assert agreed(found) == FineTune(2)
+    assert agreed(found[:2]) == FineTune(1)
+    assert agreed([found[0], replace(found[1], trials=found[1].trials[1:])]) == FineTune(2), "all must have tried it"
+    spoilt = replace(found[0], trials=(found[0].trials[0], trial(2, 0.0, 200, "Collapse")))
+    assert agreed([spoilt, found[2]]) == FineTune(1), "what ruins one deletion is not agreed on"
 
 
 def test_what_changes_nothing_is_said_to_be_idle(records: Records, trained: Trained, validation: Records) -> None:

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from expunge.errors import OperatorError, RequesterError
+from expunge.networks import MLP
 from expunge.records import Records
-from expunge.training import MemoryCheckpoints, Processes, Recipe, Serial, Trained, train
+from expunge.training import Magnitude, MemoryCheckpoints, Processes, Recipe, Serial, Sharding, Trained, train
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,11 @@ def test_parallel_training_gives_the_bytes_of_serial_training(
     assert parallel.model.file == sharded_model.model.file
     assert parallel.log.checkpoints == sharded_model.log.checkpoints
     assert parallel.cost.gradient_evaluations == sharded_model.cost.gradient_evaluations
+
+
+def test_parallel_training_of_sparse_models_too(pool: Processes, few: Records):
+    recipe = Recipe(MLP((16,)), epochs=2, sharding=Sharding(3, 2), pruning=Magnitude(0.8, rewind=1))
+    assert train(recipe, few, executor=pool).model.file == train(recipe, few).model.file
 
 
 def test_serial_executor_too(sharded_model: Trained, sharded_recipe: Recipe, few: Records):

@@ -13,7 +13,7 @@ from expunge.auditing.reading import Curve, Finding, Reading
 from expunge.auditing.relearning import RelearningTime
 from expunge.auditing.rmia import RMIA
 from expunge.auditing.shadows import Shadows, shadows
-from expunge.auditing.tuning import Quality, Trial, Tuned, candidates, tune
+from expunge.auditing.tuning import Quality, Trial, Tuned, agreed, candidates, tune
 from expunge.auditing.u_lira import ULiRA
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "Trial",
     "Tuned",
     "ULiRA",
+    "agreed",
     "audit",
     "candidates",
     "epsilon_lower_bound",

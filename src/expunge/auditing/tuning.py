@@ -186,6 +186,24 @@ def _best(trials: Sequence[Trial], before: float) -> Method:
     return min(ties or [nearest], key=lambda trial: (trial.evaluations, trial.distance)).method
 
 
+def agreed(found: Sequence[Tuned]) -> Method:
+    """Of the methods that several tunings all tried, the one whose worst deletion is nearest to its target.
+
+    One class, or one owner, is not like the next: what just suffices for one may fall short of another. Ties go to the
+    cheapest, as in `tune`.
+
+    **Arguments:** `found`: tunings over the same candidates, one for each deletion; at least one.
+    """
+    first, *others = ([trial.method for trial in each.trials] for each in found)
+    common = [method for method in first if all(method in tried for tried in others)]
+    worst = [max((t for each in found for t in each.trials if t.method == method), key=_badness) for method in common]
+    return _best(worst, max(each.before for each in found))
+
+
+def _badness(trial: Trial) -> tuple[bool, float]:
+    return bool(trial.degraded), trial.distance
+
+
 @dataclass(frozen=True, eq=False)
 class _Parts:
     forgotten: Records

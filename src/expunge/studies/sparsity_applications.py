@@ -28,7 +28,7 @@ def backdoor(ground: Ground, seeds: Sequence[int], shares: float = 0.05) -> list
         Pick("fine-tune, fixed", FineTune(lr=rate)),
         Pick("l1-sparse 0.003", L1Sparse(epochs=5, lr=rate, gamma=3e-3)),
     ]
-    picks = picked(_poisoned(ground, TUNING_SEED, shares, 1), (FineTune(), L1Sparse()), mislabelled=True)[:2]
+    picks = picked([_poisoned(ground, TUNING_SEED, shares, 1)], (FineTune(), L1Sparse()), mislabelled=True)[:2]
     rows = []
     for seed in seeds:
         scene = _poisoned(ground, seed, shares, 1)
@@ -76,7 +76,7 @@ def transfer(ground: Ground, seeds: Sequence[int]) -> list[Row]:
         drawn = numpy_generator(seed, "study/sparsity/transfer").permutation(source)
         return _of_classes(records.train, drawn[: max(1, len(source) // 3)].tolist()).ids
 
-    picks = picked(Scene.of(inside, gone, TUNING_SEED, 1), (FineTune(), L1Sparse()))[:2]
+    picks = picked([Scene.of(inside, gone, TUNING_SEED, 1)], (FineTune(), L1Sparse()))[:2]
     rows = []
     for seed in seeds:
         scene = Scene.of(inside, gone, seed, 1)

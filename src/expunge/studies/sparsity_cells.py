@@ -45,7 +45,7 @@ def prune_first(ground: Ground, seeds: Sequence[int], levels: Sequence[float]) -
 
 def sequential(ground: Ground, seeds: Sequence[int], methods: Sequence[Method]) -> list[Row]:
     """Four requests of 2.5 % after each other against one of 10 %, at what tuning chose for the one."""
-    picks = picked(Scene.of(ground, at_random(0.1), TUNING_SEED, 1), methods)[: len(methods)]
+    picks = picked([Scene.of(ground, at_random(0.1), TUNING_SEED, 1)], methods)[: len(methods)]
     rows = []
     for seed in seeds:
         scene = Scene.of(ground, at_random(0.1), seed, 2)

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from expunge.auditing import LiRA, Subject, Tuned, candidates, retrain_references, shadows, tune
+from expunge.auditing import LiRA, Subject, Tuned, agreed, candidates, retrain_references, shadows, tune
 from expunge.auditing.confidence_mia import called_members
 from expunge.auditing.outputs import outputs
+from expunge.plain import encode
 from expunge.randomness import numpy_generator
 from expunge.records import Records
 from expunge.studies.floor import CLASSIC
@@ -28,11 +29,11 @@ BARE: Final = "fine-tune at l1's rate"
 
 @dataclass(frozen=True)
 class Pick:
-    """A method as tuning left it; `seconds` of the tuning, as a share of retraining's."""
+    """A method as tuning on each of some deletions left it; `seconds` of it all, as a share of retraining's."""
 
     label: str
     method: Method
-    tuned: Tuned | None = None
+    tuned: tuple[Tuned, ...] = ()
     seconds: float = 0.0
 
 
@@ -175,29 +176,35 @@ def _sparsity(recipe: Recipe) -> float:
     return recipe.pruning.sparsity if isinstance(recipe.pruning, Magnitude) else 0.0
 
 
-def picked(scene: Scene, methods: Sequence[Method], *, budget: float = BUDGET, mislabelled: bool = False) -> list[Pick]:
-    """Each method with the hyper-parameters that validation chooses on this deletion, and the control."""
+def picked(
+    scenes: Sequence[Scene], methods: Sequence[Method], *, budget: float = BUDGET, mislabelled: bool = False
+) -> list[Pick]:
+    """Each method with the hyper-parameters that validation chooses on these deletions, and the control."""
     found = []
     for method in methods:
         started = time.process_time()
-        tuned = tune(
-            scene.trained,
-            scene.ground.records,
-            scene.forget,
-            candidates(method, scene.recipe),
-            scene.ground.validation,
-            budget=budget,
-            seed=scene.seed,
-            mislabelled=mislabelled,
-        )
-        seconds = (time.process_time() - started) / scene.retraining_seconds
-        found.append(Pick(method.describe().name, tuned.method, tuned, seconds))
+        tuned = tuple(_tuned(scene, method, budget, mislabelled) for scene in scenes)
+        seconds = (time.process_time() - started) / scenes[0].retraining_seconds
+        found.append(Pick(method.describe().name, agreed(tuned), tuned, seconds))
     return [*found, *(_control(each) for each in found if isinstance(each.method, L1Sparse))]
+
+
+def _tuned(scene: Scene, method: Method, budget: float, mislabelled: bool) -> Tuned:
+    return tune(
+        scene.trained,
+        scene.ground.records,
+        scene.forget,
+        candidates(method, scene.recipe),
+        scene.ground.validation,
+        budget=budget,
+        seed=scene.seed,
+        mislabelled=mislabelled,
+    )
 
 
 def _control(pick: Pick) -> Pick:
     assert isinstance(pick.method, L1Sparse)
-    return replace(pick, label=BARE, method=FineTune(pick.method.epochs, pick.method.lr), tuned=None)
+    return replace(pick, label=BARE, method=FineTune(pick.method.epochs, pick.method.lr), tuned=())
 
 
 def carried(scene: Scene, picks: Sequence[Pick]) -> list[Run]:
@@ -221,15 +228,17 @@ def scenario(
     references: int = 2,
     shadow_count: int = 0,
     budget: float = BUDGET,
+    choosing: int = 1,
 ) -> list[Row]:
-    """Tune on a model and a deletion of their own, then run and evaluate every seed.
+    """Tune on a model and on `choosing` deletions of their own, then run and evaluate every seed.
 
     With shadow models the tuned methods are evaluated on the tuning seed as well: that is where a winner is chosen.
     """
     pruning = Magnitude(sparsity) if sparsity else None
     ahead = Scene.of(ground, forget, TUNING_SEED, references if shadow_count else 1, pruning)
-    picks = picked(ahead, methods, budget=budget)
-    rows = [_tuning(ahead, name, pick) for pick in picks if pick.tuned is not None]
+    gone = [forget(ground.records, TUNING_SEED + more) for more in range(choosing)]
+    picks = picked([replace(ahead, forget=each) for each in gone], methods, budget=budget)
+    rows = [_tuning(ahead, name, pick, tuned) for pick in picks for tuned in pick.tuned]
     if shadow_count:
         rows += evaluated(ahead, f"{name}, choosing", carried(ahead, picks), shadow_count)
     for seed in seeds:
@@ -238,7 +247,7 @@ def scenario(
     return rows
 
 
-def _tuning(scene: Scene, name: str, pick: Pick) -> Row:
-    """How a recipe was chosen: every trial, the target, and the seconds."""
-    assert pick.tuned is not None
-    return row(f"{name}, tuning", pick.label, scene, rte=pick.seconds, tuning=pick.tuned.to_json())
+def _tuning(scene: Scene, name: str, pick: Pick, tuned: Tuned) -> Row:
+    """How a recipe was chosen: every trial on one deletion, its target, and the seconds over all deletions."""
+    found = {**tuned.to_json(), "chosen": encode(pick.method)}
+    return row(f"{name}, tuning", pick.label, scene, rte=pick.seconds, tuning=found)
