@@ -36,7 +36,7 @@ def test_owners_are_of_equal_size_and_half_of_the_marked_leave(records: Records)
 
 
 def test_cells_of_the_committed_schedule(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verification_committed, "TRIALS", 2)
+    monkeypatch.setattr(verification_committed, "TRIALS", {"small": 2})
     monkeypatch.setattr(verification_committed, "DRAWS", 100)
     monkeypatch.setattr(verification_committed, "FAKED", (0.05, 0.25))
     monkeypatch.setattr(verification_committed, "WORK", (0.05, 0.1))

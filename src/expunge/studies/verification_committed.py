@@ -56,7 +56,9 @@ from expunge.verification import (
 )
 from expunge.verification.schedule import schedule_seed
 
-TRIALS = 100
+TRIALS = {"small": 20, "full": 100}
+"""Of each attack and of honest runs: a small study has five minutes, and a trial trains, files and replays."""
+
 RECORDS = 240
 STEPS = 110
 DRAWS = 1000
@@ -189,7 +191,7 @@ def committed(records: Records, scale: str, seed: int, name: str) -> list[Row]:
     if isinstance(attack, Grind):  # nothing hangs on the nonce: a grinder does it once
         attack = replace(attack, chosen=attack.best(ground.case("any")))
     found, works, checks = 0, [], dict[str, int]()
-    for trial in range(TRIALS):
+    for trial in range(TRIALS[scale]):
         nonce = f"trial-{trial}"
         verdict = _judged(ground, attack, nonce, SpotCheck(seed=trial), trial)
         works.append(verdict.work)
@@ -197,7 +199,7 @@ def committed(records: Records, scale: str, seed: int, name: str) -> list[Row]:
         for check in verdict.checks:
             if check.holds is False:
                 checks[check.name] = checks.get(check.name, 0) + 1
-    row = {"part": "committed", "provider": name, "trials": TRIALS, "found": found}
+    row = {"part": "committed", "provider": name, "trials": TRIALS[scale], "found": found}
     return [{**row, "work_share_mean": float(np.mean(works)), "work_share_max": max(works), "found_by": checks}]
 
 
