@@ -111,7 +111,7 @@ class Repair:
 
 CLAIM = Claim(
     ClaimKind.EXACT,
-    "an augmented recipe from scratch on the retained records: the recipe, with the same seeds, on them and moved copies",
+    "an augmented recipe from scratch on the retained records: the recipe, with its seeds, on them and on moved copies",
     (
         "The augmented recipe is another than the one the model was trained by, and was taken for this deletion.",
         "Recipe, moves and declared preparation were not chosen by looking at the forgotten records.",
