@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from expunge.errors import ExpungeError
-from expunge.journey import artifacts, decisions, requests, screened, worker
+from expunge.journey import artifacts, decisions, earlier, requests, screened, worker
 from expunge.journey.desk import Desk
 from expunge.journey.transitions import State
 from expunge.journey.workspace import Workspace
@@ -16,6 +16,7 @@ from expunge.records import Records
 from expunge.screening import Calibration, Combined, Level
 from expunge.training import SGD, Recipe
 from expunge.unlearning import Retrain
+from expunge.unlearning.repair import OTHER_RECIPE
 
 
 @pytest.fixture
@@ -146,9 +147,18 @@ def test_a_held_request_is_released_to_be_deleted_and_repaired(desk: Desk, few: 
         shown = screened.decided(store, found, record)
     assert found.state is State.CLOSED
     assert (done["method"], done["claim"]["kind"]) == ("repair", "exact")
-    assert "moved copies" in done["claim"]["reference"]
+    assert "augmented recipe from scratch" in done["claim"]["reference"]
+    assert OTHER_RECIPE in done["degraded"]
     assert shown["verdict"] == screened.SURPASSED
     assert any("repair" in reason for reason in shown["reasons"])
+    with desk.workspace.store() as store:
+        screened.switch_off(store)
+    again = desk.forget(owner=sorted(set(few.train.owners))[1])
+    assert earlier.LEFT_BY_REPAIR in again["degraded"]
+    with desk.workspace.store() as store:
+        assert earlier.LEFT_BY_REPAIR in worker.read_record(store, again["request"], "plan")["notes"]
+    third = desk.forget(owner=sorted(set(few.train.owners))[2])
+    assert earlier.LEFT_BY_REPAIR not in third["degraded"]
 
 
 def test_repair_takes_nobodys_chosen_method_away(desk: Desk, few: Records) -> None:

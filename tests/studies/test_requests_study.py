@@ -2,13 +2,14 @@ from itertools import product
 
 import pytest
 
-from expunge.adversaries.requesters import Crafted, Task
+from expunge.adversaries.requesters import Crafted, Neighbours, Select, Task
 from expunge.records import Records
 from expunge.studies.frame import Setting
 from expunge.studies.requests import RequestsStudy, reduced
-from expunge.studies.requests_cells import targets_between, trained
+from expunge.studies.requests_cells import targets_between, trained, united
 from expunge.studies.requests_copies import modification
-from expunge.studies.requests_screens import auc
+from expunge.studies.requests_screens import attacked_by, auc
+from expunge.training import Trained
 from expunge.unlearning import Retrain
 
 CLAIMS = {
@@ -58,6 +59,28 @@ def test_targets_are_right_and_ordered_by_margin(records: Records):
     assert min(each) > 0
     assert task.goal(made.model) == pytest.approx(sum(each), rel=1e-5)
     assert Crafted(frozenset()).submitted(records) is records
+
+
+def test_attacks_that_share_a_linear_system_are_the_attacks_run_alone(few: Records, plain_model: Trained):
+    task = Task(few, plain_model, Retrain(), few.test.select([0]), 8)
+    asked: list[Crafted] = []
+
+    def judge(crafted: Crafted) -> float:
+        asked.append(crafted)
+        return -float(len(asked))
+
+    found = attacked_by(task, judge)
+    alone = {"naive": Select(), "capped": Select(cap=0.8), "neighbour": Neighbours()}
+    assert all(found[name].forget == attack.run(task).forget for name, attack in alone.items())
+    assert found["evading"] is asked[-1]
+    assert all(each.predicted >= 0.5 * found["naive"].predicted for each in asked)
+    assert len(asked) > 1
+
+
+def test_one_request_unites_what_is_selected_for_each_target(few: Records, plain_model: Trained):
+    task = Task(few, plain_model, Retrain(), few.test.select([0, 1]), 5)
+    alone = [Neighbours().run(Task(few, plain_model, Retrain(), few.test.select([row]), 5)) for row in (0, 1)]
+    assert united(task, Neighbours()).forget == alone[0].forget | alone[1].forget
 
 
 def test_small_scale_takes_a_part_of_large_data_and_all_of_small(records: Records, few: Records):

@@ -9,6 +9,7 @@ from expunge.errors import ExpungeError
 from expunge.records import Records
 from expunge.training import Trained
 from expunge.unlearning import ClaimKind, Repair, Unlearned, prepare, unlearn
+from expunge.unlearning.repair import OTHER_RECIPE
 
 WAY = Repair(copies=2)
 
@@ -42,7 +43,9 @@ def test_the_run_is_recorded_as_what_it_is(
     assert plan.gradient_evaluations == repaired.cost.gradient_evaluations
     assert 2.5 < plan.gradient_evaluations / plan.retraining_evaluations < 3.5
     assert repaired.claim.kind is ClaimKind.EXACT
-    assert "moved copies" in repaired.claim.reference
+    assert repaired.claim.reference.startswith("an augmented recipe from scratch on the retained records")
+    assert any("another than the one the model was trained by" in each for each in repaired.claim.assumptions)
+    assert repaired.degraded == (OTHER_RECIPE,)
     assert repaired.trained.log.records == len(repaired.records.train) == len(few.without(forget).train)
     assert not repaired.trained.log.checkpoints
     assert not set(forget) & set(repaired.records.ids)

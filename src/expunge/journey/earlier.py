@@ -23,6 +23,14 @@ ROLE: Final = "places"
 WORDS: Final = "The records were deleted before this request's turn, for another request that names them too."
 """Said in the screening of a request that has nothing left to delete."""
 
+REPAIR: Final = "repair"
+"""Name of the method whose models later deletions by other methods do not keep repaired."""
+
+LEFT_BY_REPAIR: Final = (
+    "The model before came from repair, and this method does not repair: what the repair held up is not held up any "
+    "more. Forget by the method repair to keep it."
+)
+
 _DELETED: Final = (State.RECEIPTED, State.CLOSED)
 
 
@@ -75,6 +83,19 @@ def nothing_left(model: str, step: str) -> dict[str, Any]:
 def partly(others: Sequence[str]) -> str:
     """What the receipt of a request says some of whose records were deleted before."""
     return f"Some of the records that were asked for had been deleted before, under: {', '.join(others)}."
+
+
+def unrepaired(store: Store, done: Mapping[str, Any]) -> list[str]:
+    """What a deletion by another method than repair says where the model before it was a repaired one.
+
+    **Arguments:** `done`: method and old model of the deletion, as its record has them.
+    """
+    if done["method"] == REPAIR:
+        return []
+    with store.reading() as connection:
+        others = [worker.read_record(store, each.id, "unlearn") for each in requests.list_all(connection, _DELETED)]
+    made = any((each["method"], each["new_model"]) == (REPAIR, done["old_model"]) for each in others if each)
+    return [LEFT_BY_REPAIR] if made else []
 
 
 def assurance(store: Store, request: str) -> dict[str, Any] | None:

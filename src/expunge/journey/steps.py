@@ -109,7 +109,11 @@ class ModelSteps:
     def plan(self, run: Sequence[Request]) -> Record:
         """What the method would cost."""
         ids = self._ids(run)
-        return carry_out.plan(self.store, ids, self._method(run)) if ids else self._nothing_left("plan")
+        if not ids:
+            return self._nothing_left("plan")
+        found = carry_out.plan(self.store, ids, self._method(run))
+        now = {**found, "old_model": artifacts.read_model(self.store).digest}
+        return {**found, "notes": [*found["notes"], *earlier.unrepaired(self.store, now)]}
 
     def unlearn(self, run: Sequence[Request]) -> Record:
         """The new model, under a holder of the run's own; the workspace still stands on the old one."""
@@ -127,6 +131,7 @@ class ModelSteps:
         valued = revaluing.after_deletion(self.store, _holder(run), *work)
         everything = sorted({place for some in places.values() for place in some})
         notes = [earlier.partly(others) for request, others in before.items() if places[request] and others]
+        notes += earlier.unrepaired(self.store, done)
         return {
             **done,
             **mine,

@@ -23,6 +23,7 @@ class Counts:
     targets: int
     others: int
     floor: int
+    floor_repairs: int
     repairs: int
     far: int
     copies: int
@@ -33,8 +34,8 @@ class Counts:
 
 
 COUNTS = {
-    "small": Counts(8, 1, 12, 3, 3, 8, 3, 16, 60, 2),
-    "full": Counts(30, 6, 30, 10, 8, 12, 10, 40, 200, 6),
+    "small": Counts(8, 1, 12, 3, 6, 3, 8, 3, 16, 60, 2),
+    "full": Counts(30, 6, 30, 10, 30, 8, 12, 10, 40, 200, 6),
 }
 
 
@@ -75,7 +76,7 @@ class RequestsStudy:
 def _parts(records: Records, seed: int, many: Counts) -> dict[str, Callable[[], list[Row]]]:
     return {
         "selection": partial(selection, records, seed, many.targets, many.others),
-        "floor": partial(floor, records, seed, many.floor, many.repairs),
+        "floor": partial(floor, records, seed, many.floor, many.floor_repairs),
         "repair": partial(repair, records, seed, many.repairs),
         "against-repair": partial(against_repair, records, seed, many.repairs),
         "greedy": partial(greedy, records, seed, many.far),

@@ -1,5 +1,6 @@
 """What the study `requests` measures: selections against unlearners, the noise floor, repair, streams."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from expunge.adversaries.requesters import (
     grey_box,
     margins,
 )
+from expunge.auditing import LiRA, Subject, retrain_references
 from expunge.networks import MLP
 from expunge.records import Records
 from expunge.training import SGD, Model, Recipe, Trained, accuracy_on_test, train
@@ -28,6 +30,7 @@ Row = dict[str, Any]
 
 RECIPE: Final = Recipe(network=MLP((64,)), optimiser=SGD(lr=0.1), epochs=15, batch_size=64)
 SELECTIONS: Final[tuple[Requester, ...]] = (Select(), Select("first-order"), Select(cap=0.8), Neighbours())
+ATTACKS: Final[tuple[Requester, ...]] = (Select(), Select(cap=0.8), Neighbours())
 SERVERS: Final[tuple[Method, ...]] = (FineTune(), GradientAscent(), FirstOrder(0.01))
 GROUPS: Final = {"lowest 5 %": (0.0, 0.05), "5-20 %": (0.05, 0.2)}
 
@@ -50,11 +53,12 @@ def targets_between(model: Model, records: Records, low: float, high: float, cou
 def selection(records: Records, seed: int, count: int, others: int) -> list[Row]:
     """Every static selection against exact retraining, target by target; the first `others` against other servers."""
     made, rows = trained(records, seed), list[Row]()
+    grey = grey_box(Task(records, made, Retrain(), records.test, _budget(records), seed=seed))
     for group, (low, high) in GROUPS.items():
         for number, target in enumerate(each_of(targets_between(made.model, records, low, high, count))):
-            task = Task(records, made, Retrain(), target, _budget(records), seed=seed)
+            task = replace(grey, targets=target, surrogate=None)
             requests = {attack.describe().name: attack.run(task) for attack in SELECTIONS}
-            requests["grey-box influence"] = Select().run(grey_box(task))
+            requests["grey-box influence"] = Select().run(replace(grey, targets=target))
             for name, crafted in requests.items():
                 rows.append(_exact(task, crafted, name, group))
                 for method in SERVERS if number < others else ():
@@ -78,21 +82,17 @@ def floor(records: Records, seed: int, requests: int, repairs: int) -> list[Row]
     return rows
 
 
+UNITED: Final = 6
+"""Targets whose selections one request unites, so that they share a retrained and a repaired network."""
+
+
 def repair(records: Records, seed: int, count: int) -> list[Row]:
     """Delete, then repair: the same requests carried out by retraining, and by repair."""
     made, rows = trained(records, seed), list[Row]()
-    attacks: tuple[Requester, ...] = (Select(), Select(cap=0.8), Neighbours())
-    for group, (low, high) in GROUPS.items():
-        for target in each_of(targets_between(made.model, records, low, high, count)):
-            task = Task(records, made, Retrain(), target, _budget(records), seed=seed)
-            for attack in attacks:
-                name, crafted = attack.describe().name, attack.run(task)
-                plain = told(task, crafted, name, group)
-                after = replace(task, method=Repair()).carried_out(crafted).trained.model
-                again = measured(task, after, crafted, name, group, "repair")
-                gap = plain["accuracy_after"] - again["accuracy_after"]
-                shown = {"gap_to_retraining": gap, "unrepaired_flips": plain["flips"]}
-                rows.append({**again, **shown, "moved_by_forgotten": None if rows else _moved(task, crafted, after)})
+    for group, some in _together(made.model, records, count):
+        task = Task(records, made, Retrain(), some, _budget(records), seed=seed)
+        for attack in ATTACKS:
+            rows.append(_repaired(task, attack, group, first=not rows))
     return rows
 
 
@@ -100,12 +100,51 @@ def against_repair(records: Records, seed: int, count: int) -> list[Row]:
     """The attacker who expects repair: influence on a repaired model, for the targets that lie lowest in that one."""
     made, rows = trained(records, seed), list[Row]()
     strong = train(made.model.recipe, Repair().augmented(records, seed)).model
-    for group, (low, high) in GROUPS.items():
-        for target in each_of(targets_between(strong, records, low, high, count)):
-            task = Task(records, made, Repair(), target, _budget(records), surrogate=strong, seed=seed)
-            row = told(task, Select().run(task), "influence on repair", group)
-            rows.append({**row, "unlearner": "retrain", "defence": "repair"})
+    for group, some in _together(strong, records, count):
+        task = Task(records, made, Repair(), some, _budget(records), surrogate=strong, seed=seed)
+        row = told(task, united(task, Select()), "influence on repair", group)
+        rows.append({**row, "unlearner": "retrain", "defence": "repair"})
     return rows
+
+
+def _together(model: Model, records: Records, count: int) -> Iterator[tuple[str, Records]]:
+    """The targets of each group, so many at a time."""
+    for group, ends in GROUPS.items():
+        targets = targets_between(model, records, *ends, count)
+        for rows in torch.arange(len(targets)).split(UNITED):
+            yield group, targets.select(rows)
+
+
+def united(task: Task, attack: Requester) -> Crafted:
+    """One request with everything that the attack selects for each of the targets alone, the task's budget each."""
+    made = [attack.run(replace(task, targets=target)) for target in each_of(task.targets)]
+    forget = frozenset[str]().union(*(each.forget for each in made))
+    return Crafted(forget, None, sum(each.predicted for each in made), sum(each.evaluations for each in made))
+
+
+def _repaired(task: Task, attack: Requester, group: str, *, first: bool) -> Row:
+    """One request both ways; the first is audited as well."""
+    name, crafted = attack.describe().name, united(task, attack)
+    plain = told(task, crafted, name, group)
+    after = replace(task, method=Repair()).carried_out(crafted).trained.model
+    again = measured(task, after, crafted, name, group, "repair")
+    gap = plain["accuracy_after"] - again["accuracy_after"]
+    shown = {"gap_to_retraining": gap, "unrepaired_flips": plain["flips"], "records": len(crafted.forget)}
+    audits = {"moved_by_forgotten": _moved(task, crafted, after), **_lira(task, crafted, after)} if first else {}
+    return {**again, **shown, **audits}
+
+
+def _lira(task: Task, crafted: Crafted, after: Model) -> Row:
+    """The primary audit of a repaired model, as a receipt has it: beside the model before and retrained ones."""
+    records, retained, recipe = task.records, task.records.without(crafted.forget), task.trained.model.recipe
+    forgotten = records.train.select([records.train.row_of[record] for record in sorted(crafted.forget)])
+    references = retrain_references(recipe, retained.train, seed=task.seed)
+    parts = (forgotten, retained.train, retained.test)
+    subject = Subject(recipe, task.trained.model, after, *parts, references, task.seed)
+    found = next(each for each in LiRA().run(subject).readings if each.name == "LiRA AUC")
+    low, high = found.after.interval or (None, None)
+    shown = {"lira_auc": found.after.value, "lira_low": low, "lira_high": high, "lira_before": found.before.value}
+    return {**shown, "lira_finding": str(found.finding), "lira_floor": list(found.floor or ())}
 
 
 def _moved(task: Task, crafted: Crafted, after: Model) -> bool:

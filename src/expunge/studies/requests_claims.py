@@ -111,11 +111,11 @@ def _least(found: Sequence[Row], name: str, attack: str) -> list[Row]:
 
 def _repair(rows: Sequence[Row]) -> Iterator[StudyClaim]:
     own = [r for r in rows if r.get("gap_to_retraining") is not None]
-    left, before = [bool(r["flips"]) for r in own], [bool(r["unrepaired_flips"]) for r in own]
+    left, before = ([number < r[key] for r in own for number in range(r["targets"])] for key in _FLIPPED)
     yield share_claim("repair.flips_without", before, "the same requests, retrained and not repaired")
     yield share_claim("repair.flips_left", left, "<= 0.05", lambda value: value <= 0.05)
     for group, end in zip(GROUPS, ("low", "mid"), strict=True):
-        some = [bool(r["flips"]) for r in own if r["group"] == group]
+        some = [number < r["flips"] for r in own if r["group"] == group for number in range(r["targets"])]
         yield share_claim(f"repair.flips_left_{end}_margin", some, f"margins {group}")
     floor = [each for group in GROUPS for each in flips(rows, "random", group=group, defence="repair")]
     yield share_claim("repair.flips_of_random", floor, "repair after random requests: what no attack causes")
@@ -123,10 +123,26 @@ def _repair(rows: Sequence[Row]) -> Iterator[StudyClaim]:
     yield share_claim("repair.flips_of_aware_attacker", aware, "lowest margins of the repaired model, influence on it")
     gaps = [100 * r["gap_to_retraining"] for r in own]
     yield mean_claim("repair.test_gap", gaps, "<= 0.5 points below retraining", lambda value: value <= 0.5)
-    moved = [bool(r["moved_by_forgotten"]) for r in own if r["moved_by_forgotten"] is not None]
+    moved = [bool(r["moved_by_forgotten"]) for r in own if r.get("moved_by_forgotten") is not None]
     yield share_claim(
         "repair.moved_by_forgotten", moved, "0: other forgotten records, the same bytes", lambda v: v == 0
     )
+    yield _audited([r for r in own if r.get("lira_auc") is not None])
+
+
+_FLIPPED = ("flips", "unrepaired_flips")
+
+
+def _audited(rows: Sequence[Row]) -> StudyClaim:
+    """The repaired model under LiRA: at most what one more retrained model would show."""
+    if not rows:
+        return mean_claim("repair.lira_auc", [])
+    first = rows[0]
+    high = first["lira_floor"][1]
+    words = f"<= {high:.3f}, the noise floor of retrained models; the model before {first['lira_before']:.3f}"
+    interval, value = (first["lira_low"], first["lira_high"]), first["lira_auc"]
+    held = None if first["lira_finding"] == "no power" else value <= high
+    return StudyClaim("repair.lira_auc", value, interval, words, held, f"audit: {first['lira_finding']}")
 
 
 def _planted(rows: Sequence[Row]) -> Iterator[StudyClaim]:

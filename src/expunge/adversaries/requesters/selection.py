@@ -36,7 +36,10 @@ class Select:
     def run(self, task: Task) -> Crafted:
         """The highest scores among the records that may be named."""
         view = View(task, task.known)
-        scores = predicted_falls(view, self.order)
+        return self.among(task, view, predicted_falls(view, self.order))
+
+    def among(self, task: Task, view: View, scores: Float[Tensor, " records"]) -> Crafted:
+        """`run`, with the scores at hand: one linear system serves several caps and budgets."""
         if self.cap < 1:
             norms = view.gradient_norms()
             scores = scores.masked_fill(norms > norms[task.owned].quantile(self.cap), -torch.inf)
