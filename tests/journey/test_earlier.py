@@ -1,5 +1,6 @@
 """Several requests for one person, and the same command again after the close: each ends with a receipt."""
 
+import base64
 import contextlib
 import io
 import json
@@ -13,12 +14,13 @@ import expunge_verify
 import real_workspace
 from expunge.cli.main import main
 from expunge.errors import ExpungeError
-from expunge.journey import artifacts, earlier, pages, requests
+from expunge.journey import artifacts, decisions, earlier, lineage, pages, requests, worker
 from expunge.journey.checks import fsck
 from expunge.journey.desk import Desk
 from expunge.journey.requests import Request
 from expunge.journey.steps import ModelSteps
 from expunge.journey.workspace import Workspace
+from expunge.ledger import objects
 from expunge.ledger.store import Store
 from expunge.unlearning import FineTune
 
@@ -148,12 +150,17 @@ def test_a_challenge_killed_past_its_close_is_caught_up(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
+        patch.setattr(requests, "erase_subjects", killed)
+        assert run(*same)[0] == 130
+    with monkeypatch.context() as patch:
         patch.setattr(pages, "write", killed)
         assert run(*same)[0] == 130
     size = (folder / "log" / "checkpoint").read_text().splitlines()[1]
     status, outcome = run(*same)
     assert (status, outcome["state"]) == (0, "closed")
     assert Path(str(outcome["report"])).is_file()
+    with store.reading() as connection:
+        assert requests.get(connection, request).subject is None
     assert int((folder / "log" / "checkpoint").read_text().splitlines()[1]) > int(size)
     (folder / "log" / "checkpoint").unlink()
     status, again = run(*command)
@@ -164,10 +171,79 @@ def test_a_challenge_killed_past_its_close_is_caught_up(
 def test_a_provable_request_whose_records_are_gone_ends_too(workspace: Workspace, store: Store):
     folder, owner = str(workspace.folder), next_owner(store)
     request = str(run("-w", folder, "forget", "--owner", owner, "--provable")[1]["request"])
+    again = str(run("-w", folder, "forget", "--owner", owner, "--provable", "--every", "1")[1]["request"])
     assert run("-w", folder, "forget", "--owner", owner)[1]["state"] == "closed"
+    status, filed_again = run("-w", folder, "forget", "--owner", owner, "--provable", "--every", "1")
+    assert (status, filed_again["request"], filed_again["state"]) == (0, again, "closed")
     status, outcome = run("-w", folder, "challenge", request, "--nonce", "n-2")
     assert (status, outcome["state"], outcome["method"]) == (0, "closed", "retrain")
+    assert outcome["proof"] is None, "another run deleted them: there is nothing of its own to replay"
     verified(outcome)
+    assert run("-w", folder, "challenge", request, "--nonce", "n-2") == (status, outcome)
+    assert main(["-w", folder, "forget", "--owner", owner, "--provable"]) == 0, "in words, too"
+
+
+def test_copies_and_keys_used_again_after_the_close_find_their_request_and_no_other(workspace: Workspace, store: Store):
+    desk, records, key = Desk(workspace), artifacts.read_records(store), "6f0e3f0a-1111-4111-8111-000000000012"
+    owner = next_owner(store)
+    copies = records.select([row for row, each in enumerate(records.owners) if each == owner])
+    done = desk.forget(copies=copies, key=key)
+    for asked in ({"copies": copies, "key": key}, {"copies": copies}, {"ids": copies.ids, "key": key}):
+        assert desk.forget(**asked)["request"] == done["request"]  # type: ignore[arg-type]
+    others = ({"owner": "nobody-9"}, {"ids": ["never-here"]}, {"ids": copies.ids, "method": FineTune()})
+    strangers = replace(copies, ids=tuple(f"x-{each}" for each in copies.ids))
+    for asked, code in (
+        *(({**each, "key": key}, "key-reused") for each in others),
+        ({"copies": strangers}, "unknown-record"),
+    ):
+        with pytest.raises(ExpungeError) as refused:
+            desk.forget(**asked)  # type: ignore[arg-type]
+        assert refused.value.code == code
+
+
+def test_derived_models_are_in_the_way_of_both_as_far_as_they_saw_the_records(workspace: Workspace, store: Store):
+    """A student of the old model holds up both requests; one of the new model never saw the records: neither."""
+    desk, owner = Desk(workspace), next_owner(store)
+    old, student, fresh = artifacts.digest_of(store, artifacts.WORKSPACE, "model") or "", "5" * 64, "6" * 64
+    first, second = filed(desk, store, owner), filed(desk, store, owner, method=FineTune())
+    with store.transaction() as tx:
+        lineage.derive(tx, [old], student, "distilled")
+    desk._work(store, [first.id], None)
+    with store.transaction() as tx:
+        lineage.derive(tx, [artifacts.digest_of(store, artifacts.WORKSPACE, "model") or ""], fresh, "distilled")
+    desk._work(store, [second.id], None)
+    for request in (first, second):
+        waits = [model["digest"] for model in desk.show(request.id)["derived_untouched"]]
+        assert (desk.show(request.id)["state"], waits) == ("receipted", [student])
+    bundle = json.loads((workspace.folder / "receipts" / f"{second.id}.bundle.json").read_bytes())
+    assert [each["model"] for each in predicate(bundle)["lineage"]] == [student]
+    with store.transaction() as tx:
+        lineage.retire_derived(tx, student)
+        lineage.retire_derived(tx, fresh)
+    assert {each["state"] for each in desk.resume()["requests"]} == {"closed"}
+
+
+def predicate(bundle: dict[str, dict[str, str]]) -> dict[str, list[dict[str, str]]]:
+    found: dict[str, list[dict[str, str]]] = json.loads(base64.b64decode(bundle["envelope"]["payload"]))["predicate"]
+    return found
+
+
+def test_where_the_records_of_a_cancelled_request_stand_is_forgotten(workspace: Workspace, store: Store):
+    """While the records are here, their places in the tree say whose they are."""
+    desk, owner = Desk(workspace), next_owner(store)
+    request, other = filed(desk, store, owner), filed(desk, store, owner, method=FineTune())
+    digest = artifacts.digest_of(store, worker.holder(request.id), worker.PLACES)
+    for each in (request, other):
+        assert artifacts.digest_of(store, worker.holder(each.id), worker.PLACES) == digest
+        with store.transaction() as tx:
+            decisions.cancel(tx, each.id)
+        worker.work(store, ModelSteps(store, None), [each.id])  # type: ignore[arg-type]
+        assert artifacts.digest_of(store, worker.holder(each.id), worker.PLACES) is None
+        with store.reading() as connection:
+            found = objects.describe(connection, digest or "")
+        assert found is not None
+        assert (found.erased_at is not None) == (each is other), "shared with the other one until that goes as well"
+    assert fsck(workspace.folder).problems == ()
 
 
 def test_what_was_never_here_is_still_refused(workspace: Workspace, store: Store):

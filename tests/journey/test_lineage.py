@@ -127,6 +127,19 @@ def test_models_without_descent_are_in_nobody_s_way(store: Store):
         assert len(lineage.affected(connection, request.id)) == 1
 
 
+def test_a_model_that_was_retired_too_soon_is_still_the_forerunner_of_the_next(store: Store):
+    """Retired by hand, then replaced: what was derived from it before stays known to the next deletion."""
+    first = present(store)
+    child = derive(store, first, "child")
+    retire(store, first)
+    retired = next(each for each in models(store) if each.digest == first).retired_at
+    request = toy.file(store, 1, "owner-0001")
+    toy.carry(store)
+    assert waiting(store, request.id) == {child}
+    after = next(each for each in models(store) if each.digest == first)
+    assert (after.retired_at, after.replaced_by) == (retired, present(store))
+
+
 def test_what_is_refused(store: Store):
     child = derive(store, present(store), "child")
     grandchild = derive(store, child, "grandchild")
@@ -139,6 +152,7 @@ def test_what_is_refused(store: Store):
         assert code_of(lineage.retire, tx, model("unknown")) == "unknown-model"
         assert code_of(lineage.retire, tx, child, replaced_by=model("unknown")) == "unknown-model"
         assert code_of(lineage.exempt, tx, "r", model("unknown")) == "unknown-model"
+        assert code_of(lineage.exempt, tx, "r", present(store)) == "illegal-move"
     request = toy.file(store, 1, "owner-0001")
     for words, code in (
         ({"by": "Jane", "reason": " "}, "reason-missing"),

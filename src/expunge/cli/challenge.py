@@ -39,7 +39,9 @@ def _words(result: Result) -> str:
 
     if "cost" not in result:
         return words(result)
-    lines = [words(result), f"Proof   {result['proof']}"]
+    lines = [words(result)]
+    if result["proof"] is not None:
+        lines.append(f"Proof   {result['proof']}")
     if result["retained"] is not None:
         lines.append(f"For the verifier alone (personal data and salts): {result['retained']}")
         lines.append(f"They check: expunge verify {result['bundle']} --records {result['retained']} --replay")

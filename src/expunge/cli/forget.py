@@ -111,7 +111,9 @@ def words(result: Result) -> str:
 
 
 def _committed(result: Result) -> str:
-    """What to hand over, and what comes next."""
+    """What to hand over, and what comes next; of a request that is over, what became of it."""
+    if "commitment" not in result:
+        return words(result)
     return "\n".join(
         (
             f"Request {result['request']} is committed to; nothing is trained before the verifier's nonce is here.",

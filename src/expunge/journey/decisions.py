@@ -88,7 +88,7 @@ def retry(tx: Transaction, request: str, *, by: str | None = None) -> State:
 def exempt(tx: Transaction, request: str, model: str, *, by: str, reason: str) -> None:
     """Decide that a derived model (by its digest) holds nothing of a request's records.
 
-    **Raises:** as `requests.move`; `OperatorError("unknown-model")`; `AttackSuspected("unsafe-path")`.
+    **Raises:** as `requests.move`, `lineage.exempt`; `AttackSuspected("unsafe-path")`.
     """
     lineage.exempt(tx, request, model)
     _decide(tx, request, "exempt", by, reason, model=model)

@@ -70,7 +70,9 @@ class Desk:
         with self.workspace.store() as store:
             self._catch_up(store)
             if copies is not None:
-                ids, owner = screened.check_copies(store, copies, owner), None
+                if _here(artifacts.read_records(store), Subject(None, copies.ids)):  # else only what is over is found
+                    screened.check_copies(store, copies, owner)
+                ids, owner = copies.ids, None
             request = self._file(store, owner, ids, method, key, by)
             self._work(store, [request.id], progress)
             return self.outcome(store, request.id)
@@ -93,9 +95,11 @@ class Desk:
             self._catch_up(store)
             wished = proving.Provable(method or method_of(store, None), every)
             request = self._file(store, owner, ids, wished, key, by)
-            if request.state is State.CLOSED:
+            ids = () if request.state in transitions.TERMINAL else self._ids(store, request)
+            if not ids:  # it is over, or its records were deleted for another request: nothing is left to prove
+                self._work(store, [request.id], None)
                 return self.outcome(store, request.id)
-            made = proving.committed(store, request, self._ids(store, request), wished)
+            made = proving.committed(store, request, ids, wished)
             self.workspace.publish(store)
             return {**self._committed(store, request, made), "nonce": proving.read_nonce(store, request.id)}
 
@@ -116,17 +120,22 @@ class Desk:
             wished = method_of(store, found.method)
             if not isinstance(wished, proving.Provable):
                 raise OperatorError("illegal-move", "the request is not provable: file it with --provable")
-            if found.state is not State.CLOSED:
-                if ids := self._ids(store, found):
-                    self._take(store, found, wished, ids, nonce)
-                self._work(store, [request], progress)
-            elif proving.read_nonce(store, request) != nonce:
-                raise OperatorError("nonce-used", "the request was carried out under another nonce")
-            if retained is not None:
-                _write_bytes(retained, retained_to_bytes(proving.retained(store, request)), private=True)
-            proof = self.workspace.folder / "proofs" / f"{request}.proof"
-            handed = {"proof": str(proof), "retained": None if retained is None else str(retained)}
-            return {**self.outcome(store, request), **handed}
+            if found.state is State.CLOSED:
+                if proving.read_nonce(store, request) not in (nonce, None):
+                    raise OperatorError("nonce-used", "the request was carried out under another nonce")
+            elif ids := self._ids(store, found):
+                self._take(store, found, wished, ids, nonce)
+            self._work(store, [request], progress)
+            return {**self.outcome(store, request), **self._handed(store, request, retained)}
+
+    def _handed(self, store: Store, request: str, retained: Path | None) -> dict[str, str | None]:
+        """Where the proof is, and the retained records; neither where another request's run deleted the records."""
+        if earlier.deleted_for(store, request):
+            return {"proof": None, "retained": None}
+        if retained is not None:
+            _write_bytes(retained, retained_to_bytes(proving.retained(store, request)), private=True)
+        proof = self.workspace.folder / "proofs" / f"{request}.proof"
+        return {"proof": str(proof), "retained": None if retained is None else str(retained)}
 
     def _take(self, store: Store, found: Request, wished: proving.Provable, ids: Sequence[str], nonce: str) -> None:
         """Bind the nonce to the commitment, which must still stand."""
@@ -281,21 +290,27 @@ class Desk:
     def _filed(self, store: Store, key: str | None, wish: Wish) -> Request | None:
         """The request under this key; without one, one for the same that is open, or that deleted it: a kill's work."""
         if key is not None:
-            return self._under_key(store, key, wish.subject)
+            return self._under_key(store, key, wish)
         records = artifacts.read_records(store)
         with store.reading() as connection:
             if (found := _open(connection, wish)) is not None or _here(records, wish.subject):
                 return found
             return requests.closed_for(connection, wish.subject)
 
-    def _under_key(self, store: Store, key: str, subject: Subject) -> Request | None:
-        """The request under this key, unless it was for somebody else: whose records are still here was not deleted."""
+    def _under_key(self, store: Store, key: str, wish: Wish) -> Request | None:
+        """The request under this key, unless it was for somebody else, or by another method.
+
+        Whose subject was erased is told by the commitment that its close left; without its salt, by whose records are
+        still here: they were not deleted.
+        """
         with store.reading() as connection:
             found = [each for each in requests.filed_under(connection, key) if each.verified_at is not None]
         if not found:
             return None
-        here = _here(artifacts.read_records(store), subject)
-        if found[0].subject != subject and (found[0].subject is not None or here):
+        here = _here(artifacts.read_records(store), wish.subject)
+        with store.reading() as connection:
+            mine = requests.concerned(connection, found[0], wish.subject)
+        if mine is False or (mine is None and here) or not requests.by_the_same(found[0], wish):
             raise RequesterError("key-reused", "this idempotency key was used for another request")
         return found[0]
 

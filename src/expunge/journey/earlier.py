@@ -17,9 +17,6 @@ from expunge.ledger.store import Store, Transaction
 from expunge.records import DataTree, Records
 from expunge_verify import TOMBSTONE
 
-ROLE: Final = "places"
-"""Under which a request points at where its records stood when it was filed."""
-
 WORDS: Final = "The records were deleted before this request's turn, for another request that names them too."
 """Said in the screening of a request that has nothing left to delete."""
 
@@ -36,7 +33,7 @@ _DELETED: Final = (State.RECEIPTED, State.CLOSED)
 
 def keep_places(tx: Transaction, request: str, places: Sequence[int]) -> None:
     """Remember where a request's records stand, with its filing."""
-    objects.put_json(tx, {"places": list(places)}, "places", (worker.holder(request), ROLE))
+    objects.put_json(tx, {"places": list(places)}, "places", (worker.holder(request), worker.PLACES))
 
 
 def left(store: Store, request: Request, records: Records) -> tuple[str, ...]:
@@ -100,11 +97,17 @@ def unrepaired(store: Store, done: Mapping[str, Any]) -> list[str]:
 
 def assurance(store: Store, request: str) -> dict[str, Any] | None:
     """The assurance of the run that deleted a request's records before; None where it has a run of its own."""
-    others = _others(store, request)
+    others = deleted_for(store, request)
     if not others:
         return None
     found: dict[str, Any] = worker.read_record(store, others[-1], "receipt")["assurance"]
     return {**found, "before": None, "after": None}
+
+
+def deleted_for(store: Store, request: str) -> list[str]:
+    """The requests whose runs deleted the records of one that found nothing left; none where it has its own run."""
+    done = worker.read_record(store, request, "unlearn")
+    return [] if done is None else list(done.get("earlier", {}).get(request, ()))
 
 
 def shared(store: Store, request: str, step: str) -> Any:
@@ -114,7 +117,7 @@ def shared(store: Store, request: str, step: str) -> Any:
     proof joins the roots before and after: it is left out, and each of their receipts has its own.
     """
     own = worker.read_record(store, request, step)
-    others = _others(store, request)
+    others = deleted_for(store, request)
     if not others:
         return own
     record = worker.read_record(store, others[-1], step)
@@ -133,11 +136,6 @@ def shared(store: Store, request: str, step: str) -> Any:
     }
 
 
-def _others(store: Store, request: str) -> list[str]:
-    done = worker.read_record(store, request, "unlearn")
-    return [] if done is None else list(done.get("earlier", {}).get(request, ()))
-
-
 def _names(request: str, places: Sequence[int], parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Where this request's records stood and their commitments, as the runs that deleted them recorded both."""
     leaves: dict[int, str] = {}
@@ -149,7 +147,7 @@ def _names(request: str, places: Sequence[int], parts: Sequence[Mapping[str, Any
 
 
 def _places(store: Store, request: str) -> list[int]:
-    digest = artifacts.digest_of(store, worker.holder(request), ROLE)
+    digest = artifacts.digest_of(store, worker.holder(request), worker.PLACES)
     return [] if digest is None else list(objects.read_json(store, digest)["places"])
 
 

@@ -81,6 +81,12 @@ def replace(tx: Transaction, requests: Iterable[str], old: str, new: str) -> Non
         retire(tx, old, replaced_by=new)
 
 
+def share(tx: Transaction, request: str, others: Iterable[str]) -> None:
+    """Record that the deletions for `others` were a request's own: what was derived before them is in its way too."""
+    for model in sorted({model for other in others for model in affected(tx.connection, other)}):
+        put(tx.connection, tables.affected, {"request": request, "model": model})
+
+
 def retire(tx: Transaction, digest: str, *, replaced_by: str | None = None) -> None:
     """Record that a model is no longer in use: deleted, or replaced by one without the records.
 
@@ -91,8 +97,9 @@ def retire(tx: Transaction, digest: str, *, replaced_by: str | None = None) -> N
     model = _known(tx.connection, digest)
     if replaced_by is not None:
         _known(tx.connection, replaced_by)
-    if model.retired_at is None:
-        change(tx.connection, tables.models, {"digest": digest}, retired_at=tx.stamp, replaced_by=replaced_by)
+    if model.retired_at is None or (model.replaced_by is None and replaced_by is not None):
+        stamp = model.retired_at or tx.stamp
+        change(tx.connection, tables.models, {"digest": digest}, retired_at=stamp, replaced_by=replaced_by)
 
 
 def retire_derived(tx: Transaction, digest: str, *, replaced_by: str | None = None) -> None:
@@ -110,9 +117,11 @@ def retire_derived(tx: Transaction, digest: str, *, replaced_by: str | None = No
 def exempt(tx: Transaction, request: str, digest: str) -> None:
     """Take a derived model out of a request's way; `decisions.exempt` does it with the person's reasons.
 
-    **Raises:** `OperatorError("unknown-model")`.
+    **Raises:** `OperatorError("unknown-model")`; `OperatorError("illegal-move")` for a model that was not derived.
     """
     _known(tx.connection, digest)
+    if digest not in parents(tx.connection):
+        raise OperatorError("illegal-move", "only a model that was derived can be in a request's way")
     put(tx.connection, tables.exemptions, {"request": request, "model": digest})
 
 

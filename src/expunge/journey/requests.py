@@ -136,8 +136,12 @@ def filed_under(connection: Connection, key: str | UUID) -> tuple[Request, ...]:
 def same(found: Request, wish: Wish) -> bool:
     """Whether a filed request asks for this; an erased subject can no longer be compared, the key alone decides."""
     subject = found.subject is None or found.subject == subjects.plain(wish.subject)
-    methods = (strict_json.canonical(method) for method in (found.method, wish.method))
-    return subject and found.regime == wish.regime and len(set(methods)) == 1
+    return subject and found.regime == wish.regime and by_the_same(found, wish)
+
+
+def by_the_same(found: Request, wish: Wish) -> bool:
+    """Whether a filed request wishes for the same method."""
+    return strict_json.canonical(found.method) == strict_json.canonical(wish.method)
 
 
 def closed_for(connection: Connection, subject: Subject) -> Request | None:
@@ -153,6 +157,16 @@ def closed_for(connection: Connection, subject: Subject) -> Request | None:
         if salt is not None and subjects.commitment(salt, subject) == found[request]:
             return get(connection, request)
     return None
+
+
+def concerned(connection: Connection, request: Request, subject: Subject) -> bool | None:
+    """Whether a request concerns this; None where its subject was erased, and no commitment to it can be opened."""
+    if request.subject is not None:
+        return request.subject == subjects.plain(subject)
+    left = [event.detail["subject"] for event in history.read(connection, request.id) if "subject" in event.detail]
+    name = subjects.salt_name(request.id)
+    salt = salts.read(connection, [name]).get(name)
+    return subjects.commitment(salt, subject) == left[-1] if left and salt is not None else None
 
 
 def close(tx: Transaction, request: str) -> State:

@@ -156,13 +156,13 @@ class ModelSteps:
         """Everything that the receipt will say but the time of its signing."""
         with self.store.reading() as connection:
             due = requests.deadline(connection, request, datetime.now(UTC))
-            parents = _derived(connection, self._record(request, "unlearn")["old_model"])
+            derived = _derived(connection, request.id)
         last = datetime.combine(due.due, time(23, 59, 59), UTC)
         assured = earlier.assurance(self.store, request.id) or casework.after_deletion(
             self.store, _holder([request]), request.id, self._steps(request), self.progress
         )
         rule = f"{due.regime}/{due.version}"
-        return {"deadline": receipts.timestamp(last), "rule": rule, "derived": parents, "assurance": assured}
+        return {"deadline": receipts.timestamp(last), "rule": rule, "derived": derived, "assurance": assured}
 
     def commit(self, tx: Transaction, step: str, run: Sequence[Request], record: Record) -> Record:
         """With the receipt: put the new model in place, erase what saw the records, sign, log, bundle."""
@@ -172,7 +172,7 @@ class ModelSteps:
         steps = self._steps(request)
         holder = f"run/{request.run}"
         if "model" in objects.held(tx.connection, holder):
-            carry_out.switch(tx, holder, steps["unlearn"].get("verification"))
+            carry_out.switch(tx, holder, self._record(request, "unlearn").get("verification"))
             revaluing.switch(tx, holder)
             screened.switch(tx)
         receipt = _receipt(request, steps, record, receipts.timestamp(tx.now))
@@ -231,8 +231,9 @@ def _holder(run: Sequence[Request]) -> str:
     return f"run/{run[0].run}"
 
 
-def _derived(connection: Connection, old: str) -> list[str]:
-    return [model.digest for model in lineage.derived_from(connection, old)]
+def _derived(connection: Connection, request: str) -> list[str]:
+    found = (lineage.derived_from(connection, old) for old in lineage.affected(connection, request))
+    return list(dict.fromkeys(model.digest for models in found for model in models))
 
 
 def _receipt(request: Request, steps: Mapping[str, Any], own: Record, completed: str) -> receipts.Receipt:

@@ -23,6 +23,9 @@ from expunge.ledger.store import Store, Transaction
 Record = Mapping[str, Any]
 """What a step hands back: JSON values, never changed once stored. No owner id belongs in it."""
 
+PLACES: Final = "places"
+"""Under which a request points at where its records stood when it was filed."""
+
 PASSED: Final = "passed"
 HELD: Final = "held"
 """Verdicts of screening: `record["verdict"]`. A held request waits for a person."""
@@ -37,7 +40,8 @@ class Steps(Protocol):
     started from is still in place when `receipt` is committed.
 
     `screen`'s record has a `verdict` (`PASSED` or `HELD`) and `reasons`; `unlearn`'s names the digests of `old_model`
-    and `new_model` (equal where nothing had to change).
+    and `new_model` (equal where nothing had to change), and under `earlier`, where there are any, the requests with
+    nothing left and those that deleted their records.
 
     A step raises an `ExpungeError` for what a person can act on: the request has then failed, and can be retried.
     """
@@ -236,7 +240,11 @@ class _Worker:
         if stage.move == "plan":
             requests.assign(tx, group, requests.new_id("u"))
         if stage.move == "unlearn":
-            lineage.replace(tx, [request.id for request in group], record["old_model"], record["new_model"])
+            before = record.get("earlier", {})
+            mine = [request.id for request in group if request.id not in before]
+            lineage.replace(tx, mine, record["old_model"], record["new_model"])
+            for request, others in before.items():
+                lineage.share(tx, request, others)
         digest = objects.put_json(tx, self._steps.commit(tx, stage.move, group, record), f"{stage.move} record")
         for request in group:
             objects.point(tx, holder(request.id), stage.move, digest)
@@ -262,12 +270,20 @@ class _Worker:
                 requests.close(tx, request.id)
 
     def _erase(self) -> None:
-        """Whom a finished request concerned is nobody's business any more; a denied one's may yet complain."""
+        """Whom a finished request concerned is nobody's business any more; a denied one's may yet complain.
+
+        Where a cancelled one's records stand goes too: while they are here, that tells whose they are.
+        """
         with self._store.reading() as connection:
             over = requests.with_subject(connection, (State.CLOSED, State.CANCELLED))
+            cancelled = requests.among(connection, over, (State.CANCELLED,))
         if over:
             with self._transaction() as tx:
+                for request in cancelled:
+                    objects.release(tx, holder(request.id), PLACES)
                 requests.erase_subjects(tx, over)
+                if cancelled:
+                    objects.collect(tx, "only a cancelled request pointed at it")
 
     def _selected(self, *states: State) -> tuple[Request, ...]:
         with self._store.reading() as connection:

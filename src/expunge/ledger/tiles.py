@@ -64,14 +64,18 @@ def _publish(connection: Connection, folder: Path) -> int:
 def published_faults(connection: Connection, folder: Path) -> Iterator[str]:
     """One line for each published file that is missing or is not what the store would publish.
 
+    Tiles of the store's log beyond the published checkpoint are what a killed publisher leaves: right, and too early.
+
     **Raises:** `OperatorError("io-error")`, and for the checkpoint as `log.check_against`.
     """
     with files.judged():
         head = _published(connection, folder)
         if head is None:
             return
-        log.require_extension(connection, head, head.origin, log.size(connection))
-        wanted = dict(_older(connection, folder, head.size)) | dict(_tiles(connection, 0, head.size))
+        size = log.size(connection)
+        log.require_extension(connection, head, head.origin, size)
+        early = {path: data for path, data in _tiles(connection, head.size, size) if (folder / path).exists()}
+        wanted = dict(_older(connection, folder, size)) | early | dict(_tiles(connection, 0, head.size))
         for path, data in wanted.items():
             if data is None or _content(folder / path) != data:
                 yield f"{path} is missing or damaged"
