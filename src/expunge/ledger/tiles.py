@@ -70,8 +70,11 @@ def published_faults(connection: Connection, folder: Path) -> Iterator[str]:
         head = _published(connection, folder)
         if head is None:
             return
-        log.require_extension(connection, head, head.origin, log.size(connection))
-        wanted = dict(_older(connection, folder, head.size)) | dict(_tiles(connection, 0, head.size))
+        size = log.size(connection)
+        log.require_extension(connection, head, head.origin, size)
+        wanted = dict(_older(connection, folder, size)) | dict(_tiles(connection, 0, head.size))
+        # A publisher that was killed leaves tiles ahead of the checkpoint: good ones, or the next one writes them anew.
+        wanted |= {path: data for path, data in _tiles(connection, head.size, size) if (folder / path).exists()}
         for path, data in wanted.items():
             if data is None or _content(folder / path) != data:
                 yield f"{path} is missing or damaged"
