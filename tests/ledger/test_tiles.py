@@ -120,6 +120,7 @@ def test_a_publisher_killed_at_any_file_is_finished_by_the_next(
                 finished = tiles_or_kill(desk, tmp_path)
             if (tmp_path / "checkpoint").exists():
                 check_published(tmp_path, desk.key.public)
+                assert list(tiles.published_faults(desk.connection, tmp_path)) == []
             if finished:
                 break
         assert check_published(tmp_path, desk.key.public) == size
