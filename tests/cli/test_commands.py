@@ -121,7 +121,6 @@ def test_a_kept_checkpoint_is_extended(ws: Path, closed: dict, tmp_path: Path, c
 
 BAD = {
     "unknown owner": (["forget", "--owner", "nobody"], "unknown-owner"),
-    "deleted before": (["forget", "--owner", "owner-007"], "unknown-owner"),
     "neither owner nor records": (["forget"], "bad-arguments"),
     "no such file of ids": (["forget", "--records", "{tmp}/none.txt"], "no-such-file"),
     "unknown records": (["forget", "--records", "{tmp}/ids.txt"], "unknown-record"),

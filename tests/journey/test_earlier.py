@@ -168,6 +168,26 @@ def test_a_challenge_killed_past_its_close_is_caught_up(
     assert (folder / "log" / "checkpoint").is_file()
 
 
+def test_a_challenge_killed_before_the_erasure_forgets_whom_with_the_same_command(
+    workspace: Workspace, store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    folder, owner = str(workspace.folder), next_owner(store)
+    request = str(run("-w", folder, "forget", "--owner", owner, "--provable")[1]["request"])
+    same = ("-w", folder, "challenge", request, "--nonce", "n-3")
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker._Worker, "_erase", killed)
+        assert run(*same)[0] == 130
+    with store.reading() as connection:
+        assert requests.get(connection, request).subject is not None
+    assert run(*same)[1]["state"] == "closed"
+    with store.reading() as connection:
+        assert requests.get(connection, request).subject is None
+
+
 def test_a_provable_request_whose_records_are_gone_ends_too(workspace: Workspace, store: Store):
     folder, owner = str(workspace.folder), next_owner(store)
     request = str(run("-w", folder, "forget", "--owner", owner, "--provable")[1]["request"])

@@ -89,3 +89,13 @@ def test_a_kill_in_between_is_carried_on(
         assert (workspace.folder / keys.PUBLIC_FILE).read_text().count("BEGIN PUBLIC KEY") == 2
     assert verdict(workspace, "person-03", first).holds
     assert fsck(workspace.folder).problems == ()
+
+
+def test_a_public_half_that_a_fault_kept_back_is_written_by_the_same_call(tmp_path: Path):
+    """Found by faults on real records: the private key was there, so that nothing wrote the public one any more."""
+    made = keys.make_keys(tmp_path)
+    public = tmp_path / keys.PUBLIC_FILE
+    written = public.read_bytes()
+    public.unlink()
+    assert keys.make_keys(tmp_path).public == made.public
+    assert public.read_bytes() == written

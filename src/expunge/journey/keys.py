@@ -26,12 +26,13 @@ ORIGIN: Final = "log-origin"
 def make_keys(folder: Path) -> SigningKey:
     """The workspace's signing key, made where there is none; its public half beside it."""
     path = folder / KEY_FILE
-    if path.exists():
-        return SigningKey.load(path)
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    key = SigningKey.generate()
-    key.save(path)
-    _publish(folder, (key.public,))
+    if not path.exists():
+        with files.judged():
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+        SigningKey.generate().save(path)
+    key = SigningKey.load(path)
+    if not (folder / PUBLIC_FILE).exists():
+        _publish(folder, (key.public,))
     return key
 
 
@@ -45,8 +46,9 @@ def current_key(connection: Connection, folder: Path) -> SigningKey:
         fresh = SigningKey.load(waiting)
         if fresh.public == known.current:
             _publish(folder, known.keys)
-            os.replace(waiting, folder / KEY_FILE)
-            files.sync_folder(waiting.parent)
+            with files.judged():
+                os.replace(waiting, folder / KEY_FILE)
+                files.sync_folder(waiting.parent)
             return fresh
     return SigningKey.load(folder / KEY_FILE)
 
@@ -84,5 +86,6 @@ def _fresh(waiting: Path) -> SigningKey:
 def _publish(folder: Path, publics: tuple[bytes, ...]) -> None:
     path = folder / PUBLIC_FILE
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text("".join(map(public_pem, publics)), "utf-8")
-    partial.replace(path)
+    with files.judged():
+        partial.write_text("".join(map(public_pem, publics)), "utf-8")
+        partial.replace(path)

@@ -12,7 +12,7 @@ from expunge.journey import artifacts, carry_out, config, keys, lineage
 from expunge.journey.artifacts import TRAINING, WORKSPACE, StoredCheckpoints
 from expunge.journey.surroundings import LOG_FOLDER
 from expunge.journey.tables import MIGRATIONS
-from expunge.ledger import database, log, objects, salts, tiles
+from expunge.ledger import database, files, log, objects, salts, tiles
 from expunge.ledger.store import Store, Transaction
 from expunge.networks import initialise, needs_two_records
 from expunge.progress import Progress
@@ -50,7 +50,8 @@ class Workspace:
         secret = new_salts(len(records))
         tree = DataTree(commitments(records, secret))
         _refuse_other_files(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        with files.judged():
+            folder.mkdir(parents=True, exist_ok=True)
         key = keys.make_keys(folder)
         config.write(folder, carry_out.SHADOWS, carry_out.FEW_SHADOWS)
 
