@@ -19,7 +19,7 @@ from expunge.ledger import erasure, files, paths, salts, tables
 from expunge.ledger.store import Store
 
 _SEARCH_LIMIT: Final = 1 << 12
-"""A page of the database, in bytes: what is longer lies over several, with pointers between, and is found as a value."""
+"""A page of the database, in bytes: what is longer lies over several with pointers between; it is found as a value."""
 
 _CONTENT: Final = re.compile(rb"[^\0]")
 
