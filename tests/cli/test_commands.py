@@ -257,7 +257,7 @@ EMPIRICAL = (
 def test_methods_and_doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     names = {method["name"]: method["claim"] for method in run(capsys, "methods")[1]["methods"]}
     assert names == {
-        **dict.fromkeys(("retrain", "sharded"), "exact"),
+        **dict.fromkeys(("retrain", "sharded", "downdate", "repair"), "exact"),
         **dict.fromkeys(
             ("certified", "certified-head", "noisy-fine-tuning", "output-perturbation", "langevin"), "certified"
         ),

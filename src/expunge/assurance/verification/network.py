@@ -8,6 +8,7 @@ from typing import Final
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from expunge.errors import ProgrammerError
 from expunge.networks import SignedLinear
@@ -123,7 +124,7 @@ def _affine_layers(module: nn.Sequential) -> list[tuple[Tensor, Tensor]]:
     layers: list[tuple[Tensor, Tensor]] = []
     fresh = True
     for layer in module:
-        exact = type(layer) in (nn.Linear, SignedLinear, nn.ReLU)  # a subclass may compute something else
+        exact = _kind(layer) in (nn.Linear, SignedLinear, nn.ReLU)  # a subclass may compute something else
         if exact and isinstance(layer, nn.Linear | SignedLinear | nn.ReLU):
             if isinstance(layer, nn.ReLU) == fresh:
                 raise ProgrammerError("bad-network", "Linear and ReLU layers must take turns")
@@ -135,6 +136,11 @@ def _affine_layers(module: nn.Sequential) -> list[tuple[Tensor, Tensor]]:
     if not layers or fresh:
         raise ProgrammerError("bad-network", "the network must end in a Linear layer")
     return layers
+
+
+def _kind(layer: nn.Module) -> type:
+    """A layer's class; for a parametrised one, the class whose forward runs on the parametrised weight."""
+    return parametrize.type_before_parametrizations(layer)
 
 
 def _float64(layer: nn.Linear | SignedLinear) -> tuple[Tensor, Tensor]:
