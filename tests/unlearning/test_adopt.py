@@ -13,6 +13,17 @@ def make() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 12), nn.Tanh(), nn.Dropout(0.1), nn.Linear(12, 10))
 
 
+def broken() -> nn.Module:
+    module = make()
+    with torch.no_grad():
+        module[1].weight[0, 0] = torch.nan
+    return module
+
+
+def narrow(inputs: int, outputs: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(inputs, outputs))
+
+
 def test_adopted_model_predicts_as_the_module_does(few: Records):
     module = make()
     trained = adopt(module, few, Recipe(network=InPython(make)))
@@ -35,6 +46,11 @@ def test_adopted_model_can_forget(few: Records):
         (nn.Flatten(), Recipe(network=InPython(make)), "no-parameters"),
         (make(), Recipe(network=InPython(nn.Flatten)), "no-parameters"),
         (make(), Recipe(network=InPython(make), sharding=Sharding()), "method-unfit"),
+        (make().double(), Recipe(network=InPython(make)), "bad-shape"),
+        (make().to("meta"), Recipe(network=InPython(make)), "bad-shape"),
+        (broken(), Recipe(network=InPython(make)), "diverged"),
+        (narrow(64, 3), Recipe(network=InPython(lambda: narrow(64, 3))), "bad-shape"),
+        (narrow(63, 10), Recipe(network=InPython(lambda: narrow(63, 10))), "bad-shape"),
     ],
 )
 def test_what_does_not_fit_is_refused(module: nn.Module, recipe: Recipe, code: str, few: Records):

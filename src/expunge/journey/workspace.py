@@ -14,7 +14,7 @@ from expunge.journey.surroundings import LOG_FOLDER
 from expunge.journey.tables import MIGRATIONS
 from expunge.ledger import database, files, log, objects, salts, tiles
 from expunge.ledger.store import Store, Transaction
-from expunge.networks import initialise, needs_two_records
+from expunge.networks import check_fit, initialise, needs_two_records
 from expunge.progress import Progress
 from expunge.records import DataTree, Records, commitments, new_salts
 from expunge.training import Executor, Model, Recipe, Trained, courses, train
@@ -183,17 +183,11 @@ def _spent(trained: Trained) -> dict[str, Any]:
 
 def _try_network(recipe: Recipe, records: Records) -> None:
     """Build the network and run one record through it, so that a misfit shows before anything is written."""
-    module = initialise(recipe.network, records.shape, records.classes, seed=recipe.seed, name="probe").eval()
-    try:
-        with torch.no_grad():
-            outputs = module(records.features[:1])
-    except RuntimeError as error:
-        raise ProgrammerError("bad-shape", f"the network refuses the records: {str(error).splitlines()[0]}") from None
+    module = initialise(recipe.network, records.shape, records.classes, seed=recipe.seed, name="probe")
+    check_fit(module, records.features[:1], records.classes)
     for course in courses(recipe, records.train):
         for stage in course.stages:
             check_batches(stage, recipe.batch_size, two_needed=needs_two_records(module))
-    if tuple(outputs.shape) != (1, max(records.classes, 1)):
-        raise ProgrammerError("bad-shape", f"the network puts out {list(outputs.shape)}, not [1, {records.classes}]")
 
 
 def _readable(name: str) -> str:

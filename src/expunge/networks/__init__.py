@@ -5,7 +5,7 @@ from expunge.networks.frozen import OrientedFilters, RandomFeatures
 from expunge.networks.lstm import LSTM
 from expunge.networks.mlp import MLP
 from expunge.networks.monotone import MonotoneMLP, SignedLinear
-from expunge.networks.network import Imported, InPython, Network, initialise, needs_two_records
+from expunge.networks.network import Imported, InPython, Network, check_fit, initialise, needs_two_records
 from expunge.networks.parameters import Layout, State, layout, state_of
 from expunge.networks.resnet import ResNet
 from expunge.networks.trends import Trends
@@ -25,6 +25,7 @@ __all__ = [
     "SignedLinear",
     "State",
     "Trends",
+    "check_fit",
     "initialise",
     "layout",
     "needs_two_records",

@@ -35,6 +35,22 @@ def initialise(network: Network, shape: tuple[int, ...], classes: int, *, seed: 
     return module
 
 
+def check_fit(module: nn.Module, record: torch.Tensor, classes: int) -> None:
+    """Run one record `[1, *shape]` through the module, so that a misfit shows before training does.
+
+    The module is left in evaluation mode.
+
+    **Raises:** `ProgrammerError("bad-shape")` where it is refused, or the output is not `[1, classes]`.
+    """
+    try:
+        with torch.no_grad():
+            outputs = module.eval()(record)
+    except RuntimeError as error:
+        raise ProgrammerError("bad-shape", f"the network refuses the records: {str(error).splitlines()[0]}") from None
+    if tuple(outputs.shape) != (1, max(classes, 1)):
+        raise ProgrammerError("bad-shape", f"the network puts out {list(outputs.shape)}, not [1, {max(classes, 1)}]")
+
+
 def needs_two_records(module: nn.Module) -> bool:
     """Whether a training batch of one would break the module (batch normalisation)."""
     return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
