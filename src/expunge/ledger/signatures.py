@@ -1,6 +1,7 @@
 """Ed25519 keys: made, kept in files that only their owner can read, and rotated so that old receipts stay good."""
 
 import base64
+import errno
 import os
 import re
 import secrets
@@ -167,6 +168,9 @@ def _read_private(path: Path) -> str:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
+        if error.errno in (errno.EIO, errno.ENOSPC):  # the file may well be there
+            with files.judged():
+                raise
         raise OperatorError("no-such-file", f"key file {path.name[:100]}: {error.strerror}") from None
     try:
         mode = os.fstat(descriptor).st_mode
