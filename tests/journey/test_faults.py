@@ -37,6 +37,7 @@ def test_faults_inside():
     assert injected("inside", 1, *TOY) == len(COMMANDS)
 
 
+@pytest.mark.slow
 def test_faults_on_real_records():
     """Training and a deletion of real records, struck a few times; `make faults` strikes every command of theirs."""
     assert injected("inside", 2, "real: train", "real: forget") == 3 * 2

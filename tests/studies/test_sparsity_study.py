@@ -66,7 +66,9 @@ def test_a_stamp_changes_a_corner_alone(records: Records) -> None:
 @pytest.fixture(scope="module")
 def results(records: Records, tmp_path_factory: pytest.TempPathFactory) -> dict:
     out = tmp_path_factory.mktemp("sparsity")
-    study = SparsityStudy(methods=(FineTune(), L1Sparse(), SSD()), shadows=(8, 8), references=(4, 4), budget=0.6)
+    study = SparsityStudy(
+        methods=(FineTune(), L1Sparse(), SSD()), shadows=(8, 8), references=(4, 4), budget=0.6, classes=1
+    )
     quarter = records.select(range(0, len(records), 4))
     run_study(study, Setting(quarter, "digits", "small", (0,)), out)
     assert "<svg" in (out / "report.html").read_text()

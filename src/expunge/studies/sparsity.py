@@ -47,8 +47,6 @@ METHODS: tuple[Method, ...] = (
     AMUN(),
 )
 FEW: tuple[Method, ...] = (FineTune(), L1Sparse(), SalUn())
-CLASSES = 3
-"""Classes that a class-wise method is tuned on: one forgets more easily than the next."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,8 @@ class SparsityStudy:
 
     **Arguments:** `methods`: compared in the two main scenarios; `shadows`, `references`: shadow models of LiRA and
     retrained references behind the noise floor, at small and at full scale; `budget`: of the tuning of one method in
-    these scenarios, as a share of one retraining.
+    these scenarios, as a share of one retraining; `classes`: that a class-wise method is tuned on, for one forgets more
+    easily than the next.
     """
 
     name: str = "sparsity"
@@ -68,6 +67,7 @@ class SparsityStudy:
     shadows: tuple[int, int] = (16, 64)
     references: tuple[int, int] = (8, 12)
     budget: float = BUDGET
+    classes: int = 3
 
     def cells(self, setting: Setting) -> Sequence[str]:
         """One for each scenario and set of seeds: what is tuned once serves all the seeds of a cell.
@@ -91,9 +91,9 @@ class SparsityStudy:
         measured = partial(scenario, seeds=seeds, budget=self.budget)
         ground, heart = Ground.of(setting.records, setting.scale), Ground.by_heart(setting.records)
         cells: dict[str, Callable[[], list[Row]]] = {
-            "class": lambda: measured(ground, "class", one_class, methods=self.methods, choosing=CLASSES),
+            "class": lambda: measured(ground, "class", one_class, methods=self.methods, choosing=self.classes),
             "class-sparse": lambda: measured(
-                ground, "class", one_class, methods=FEW[:2], sparsity=0.95, choosing=CLASSES
+                ground, "class", one_class, methods=FEW[:2], sparsity=0.95, choosing=self.classes
             ),
             "random-10": lambda: measured(
                 heart,
