@@ -7,6 +7,7 @@ Prints the number of faults; exit status 1 when one was not survived.
 """
 
 import argparse
+import gc
 import os
 import random
 import shutil
@@ -14,10 +15,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -41,15 +43,32 @@ CLEAR = {"disk-full", "io-error", "store-corrupt", "store-busy"}
 
 
 @cache
-def everything() -> tuple[Command, ...]:
-    """All commands: on a workspace without torch, and on one with a network, as quick as it can be made."""
+def real() -> tuple[Command, ...]:
+    """Commands on a workspace with a network, as quick as it can be made; with them comes torch, which slows forks."""
     import pytest
 
     import real_workspace
     from faults.real import REAL
 
     real_workspace.hurry(pytest.MonkeyPatch())
-    return (*COMMANDS, *REAL)
+    return REAL
+
+
+def commands(names: Sequence[str]) -> Iterator[tuple[int, Command]]:
+    """Those whose name begins so, or all, with their numbers: first those on a workspace without torch."""
+    real_too = not names or any(name.startswith("real") or "real".startswith(name) for name in names)
+    for number, command in enumerate(chain(COMMANDS, _late(real_too))):
+        if not names or command.name.startswith(tuple(names)):
+            yield number, command
+
+
+def _late(real_too: bool) -> Iterator[Command]:
+    yield from real() if real_too else ()
+
+
+def command_of(number: int) -> Command:
+    """The command of this number."""
+    return COMMANDS[number] if number < len(COMMANDS) else real()[number - len(COMMANDS)]
 
 
 def faults(calls: Counter[str], every: bool) -> Iterator[Fault]:
@@ -129,14 +148,15 @@ class Trial:
 
     def run(self) -> list[str]:
         """What was not survived, one line each."""
-        command, injector = everything()[self.command], INJECTORS[self.injector]()
+        command, injector = command_of(self.command), INJECTORS[self.injector]()
         found = ((fault, survives(command, self.start, self.expected, injector, fault)) for fault in self.faults)
         return [f"{command.name}, {fault}: {wrong}" for fault, wrong in found if wrong]
 
 
 def trial(number: int, folder: Path, injector: Injector, each: int | None, every: bool) -> Trial:
     """A command's undisturbed run, measured; and the faults that are to strike it: all, or `each` many."""
-    command = everything()[number]
+    command = command_of(number)
+    gc.freeze()  # no collector walks through what was there before: a forked child would copy all of it
     injector = Inside() if command.inside else injector
     start, counted = folder / "start", folder / "counted"
     command.prepare(start)
@@ -175,9 +195,7 @@ def main() -> int:
     share_compiled_statements()
     total, lost, began = 0, 0, time.monotonic()
     ways: dict[str, None] = {}
-    for number, command in enumerate(everything()):
-        if chosen.names and not command.name.startswith(tuple(chosen.names)):
-            continue
+    for number, command in commands(chosen.names):
         count, wrong = disturb(number, injector, chosen.each, chosen.every, chosen.jobs)
         total, lost = total + count, lost + len(wrong)
         ways[Inside.name if command.inside else injector.name] = None

@@ -131,6 +131,30 @@ def test_creating_carries_on_after_a_kill(tmp_path: Path):
 
 
 @pytest.mark.parametrize("make", [lambda p: None, lambda p: p.mkdir(), lambda p: p.write_text("x")])
+class WithoutLog(sqlite3.Connection):
+    """Keeps its rollback journal, and says nothing: so does SQLite after some errors of the disk."""
+
+    def execute(self, statement: str, *parameters):
+        return super().execute("pragma journal_mode" if "journal_mode" in statement else statement, *parameters)
+
+
+class Broken(sqlite3.Connection):
+    def __init__(self, *arguments, **options) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+
+@pytest.mark.parametrize("kind", [WithoutLog, Broken])
+def test_a_disk_that_denies_the_write_ahead_log_makes_no_workspace(tmp_path: Path, monkeypatch, kind: type):
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **options: connect(*args, **options, factory=kind))
+    with pytest.raises(OperatorError) as caught:
+        Store.create(tmp_path / "ws")
+    assert caught.value.code == "io-error"
+    monkeypatch.undo()
+    Store.create(tmp_path / "ws").close()
+    assert fsck(tmp_path / "ws").problems == ()
+
+
 def test_no_workspace(tmp_path: Path, make):
     make(tmp_path / "ws")
     assert code_of(Store.open, tmp_path / "ws") == "workspace-missing"

@@ -55,13 +55,16 @@ def engine(path: Path, patience: float = PATIENCE) -> Engine:
 def make(path: Path) -> None:
     """Make an empty database file with a write-ahead log, readable to its owner only; one that is there stays.
 
-    **Raises:** `OSError`, and what `judged` turns.
+    **Raises:** `OSError`; `OperatorError("io-error")` where the log cannot be had, which SQLite keeps to itself after
+    some errors of the disk; and what `judged` turns.
     """
     if not path.exists():
         files.write_new(path, b"")
         files.sync_folder(path.parent)
-    with closing(sqlite3.connect(path, timeout=PATIENCE)) as connection, judged():
-        connection.execute("pragma journal_mode=wal")
+    with judged(), closing(sqlite3.connect(path, timeout=PATIENCE)) as connection:
+        (mode,) = connection.execute("pragma journal_mode=wal").fetchone()
+    if mode != "wal":
+        raise OperatorError(*_OTHER)
 
 
 @contextmanager
