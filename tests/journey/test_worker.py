@@ -1,5 +1,6 @@
 """The worker: every step once, together where a run is shared, again where it was interrupted, one at a time."""
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from expunge.journey.transitions import State
 from expunge.journey.worker import Record, Steps, read_record, work
 from expunge.ledger import lease, log, objects
 from expunge.ledger.store import Store, Transaction
+from expunge.progress import Tick
 
 PIPELINE = ["screen", "plan", "unlearn", "audit", "receipt"]
 
@@ -277,6 +279,36 @@ def test_two_workers_are_never_at_work(store: Store):
     with lease.leased(store), pytest.raises(OperatorError) as caught:
         work(store, toy.ToySteps(store), wait=0)
     assert caught.value.code == "lease-held"
+
+
+def test_whoever_filed_waits_its_turn_and_sees_what_the_other_is_at(store: Store, tmp_path: Path):
+    """No lock sends anybody away: the second of two people at work waits, however long the first one takes."""
+    first, second = toy.file(store, 1, "owner-0001"), toy.file(store, 2, "owner-0002")
+    shown: list[Tick] = []
+    turn = threading.Event()
+
+    class Watcher:
+        def show(self, tick: Tick, *, final: bool) -> None:
+            assert not final
+            shown.append(tick)
+            turn.set()
+
+    class Slow(toy.ToySteps):
+        def audit(self, run: Sequence[Request]) -> Record:
+            waiter.start()
+            assert turn.wait(60)
+            return super().audit(run)
+
+    def work_too() -> None:
+        with toy.open_store(tmp_path / "ws") as other:
+            toy.carry(other, [second.id], progress=Watcher()).demand()
+
+    waiter = threading.Thread(target=work_too)
+    toy.carry(store, [first.id], steps=Slow(store)).demand()
+    waiter.join(60)
+    assert (state(store, first.id), state(store, second.id)) == (State.CLOSED, State.CLOSED)
+    assert {(tick.label, tick.done, tick.total) for tick in shown} >= {(f"waits: {first.id[:9]} unlearned", 3, 6)}
+    assert moves(store, second.id).count("screen") == 1
 
 
 def test_a_worker_that_lost_its_lease_changes_nothing(store: Store):

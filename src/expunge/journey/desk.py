@@ -326,7 +326,7 @@ class Desk:
 
     def _work(self, store: Store, ids: Sequence[str] | None, progress: Progress | None) -> worker.Outcome:
         steps = ModelSteps(store, config.read(self.workspace.folder), progress, self.executor)
-        done = worker.work(store, steps, ids)
+        done = worker.work(store, steps, ids, progress=progress)
         for request in done.requests:
             if request.state is State.CLOSED:
                 pages.write(store, request.id)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, select
 
 from expunge.journey import tables
 from expunge.journey.transitions import Actor, State
@@ -94,8 +94,17 @@ def moves(connection: Connection, name: str) -> tuple[Event, ...]:
 
 def last(connection: Connection, request: str) -> Event | None:
     """The latest event of a request."""
-    query = select(tables.events).where(tables.events.c.request == request)
-    row = connection.execute(query.order_by(tables.events.c.id.desc()).limit(1)).mappings().first()
+    return _latest(connection, tables.events.c.request == request)
+
+
+def last_by(connection: Connection, actor: Actor) -> Event | None:
+    """The latest event of all that `actor` made."""
+    return _latest(connection, tables.events.c.actor == str(actor))
+
+
+def _latest(connection: Connection, where: ColumnElement[bool]) -> Event | None:
+    query = select(tables.events).where(where).order_by(tables.events.c.id.desc()).limit(1)
+    row = connection.execute(query).mappings().first()
     return None if row is None else _event(row)
 
 

@@ -5,20 +5,23 @@ must become true with it are then committed together. A process that is killed b
 next one runs the step again.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Protocol, runtime_checkable
 
 from sqlalchemy import Connection
 
 from expunge.errors import ExpungeError, ProgrammerError
-from expunge.journey import lineage, requests, transitions
+from expunge.journey import history, lineage, requests, transitions
 from expunge.journey.requests import Request
 from expunge.journey.transitions import Actor, State
 from expunge.ledger import objects, paths
 from expunge.ledger.lease import SECONDS, Lease, leased
 from expunge.ledger.store import Store, Transaction
+from expunge.progress import Progress, Tick
 
 Record = Mapping[str, Any]
 """What a step hands back: JSON values, never changed once stored. No owner id belongs in it."""
@@ -115,6 +118,7 @@ _RUN: Final = (
     _Stage(State.AUDITED, "receipt", _alone),
 )
 _IN_FLIGHT: Final = (State.UNLEARNED, State.AUDITED)
+_WAY: Final = (*(stage.source for stage in (*_BEFORE, *_RUN)), State.RECEIPTED, State.CLOSED)
 _WAITING: Final = {State.RECEIVED: "proof of the requester's right", State.HELD: "a person's release"}
 
 
@@ -144,19 +148,21 @@ def work(
     ids: Iterable[str] | None = None,
     *,
     retry: bool = True,
-    wait: float = 60.0,
+    wait: float = math.inf,
     seconds: float = SECONDS,
+    progress: Progress | None = None,
 ) -> Outcome:
     """Carry requests as far as they go: those named, with all that share a run with them, or every open one.
 
     A run that is under way is finished first, named or not: the next one starts from the model that it leaves.
 
-    `retry` takes failed ones up again. `wait` and `seconds` are for the writer's lease.
+    `retry` takes failed ones up again. `wait` and `seconds` are for the writer's lease: while another process has it,
+    `progress` shows what that one is at. Who waits has filed already, and so nobody is sent away before `wait` is over.
 
     **Raises:** `OperatorError("lease-held" | "lease-lost" | "unknown-request")`, and what the store raises. Errors of
     steps are in the outcome.
     """
-    with leased(store, wait=wait, seconds=seconds) as lease:
+    with leased(store, wait=wait, seconds=seconds, waiting=partial(_show_other, store, progress)) as lease:
         return _Worker(store, steps, lease, ids).carry(retry)
 
 
@@ -298,6 +304,16 @@ class _Worker:
         with self._store.transaction() as tx:
             self._lease.renew(tx)
             yield tx
+
+
+def _show_other(store: Store, progress: Progress | None) -> None:
+    """What the process that has the lease is at: how far the request that a worker moved last has come."""
+    if progress is not None:
+        with store.reading() as connection:
+            moved = history.last_by(connection, Actor.WORKER)
+        if moved is not None and moved.target in _WAY:
+            tick = Tick(f"waits: {moved.request[:9]} {moved.target}", len(_WAY) - 1, _WAY.index(moved.target))
+            progress.show(tick, final=False)
 
 
 def _groups(stage: _Stage, members: Iterable[Request]) -> tuple[tuple[Request, ...], ...]:

@@ -8,7 +8,7 @@ owner that lost it can do no harm.
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -47,12 +47,19 @@ class Lease:
 
 
 @contextmanager
-def leased(store: Store, *, wait: float = 0.0, seconds: float = SECONDS, name: str = WRITER) -> Iterator[Lease]:
-    """Hold the lease while the body runs; waits up to `wait` seconds for it.
+def leased(
+    store: Store,
+    *,
+    wait: float = 0.0,
+    seconds: float = SECONDS,
+    name: str = WRITER,
+    waiting: Callable[[], None] = lambda: None,
+) -> Iterator[Lease]:
+    """Hold the lease while the body runs; waits up to `wait` seconds for it, and calls `waiting` while it does.
 
     **Raises:** `OperatorError("lease-held")`.
     """
-    lease = _taken(store, name, seconds, time.monotonic() + wait)
+    lease = _taken(store, name, seconds, time.monotonic() + wait, waiting)
     try:
         yield lease
     finally:
@@ -60,7 +67,7 @@ def leased(store: Store, *, wait: float = 0.0, seconds: float = SECONDS, name: s
             _let_go(store, lease)
 
 
-def _taken(store: Store, name: str, seconds: float, until: float) -> Lease:
+def _taken(store: Store, name: str, seconds: float, until: float, waiting: Callable[[], None]) -> Lease:
     owner = f"{_place()}/{os.getpid()}/{_birth(os.getpid())}/{secrets.token_hex(4)}"
     while True:
         with store.reading() as connection:  # most waiting needs no turn as a writer
@@ -72,6 +79,7 @@ def _taken(store: Store, name: str, seconds: float, until: float) -> Lease:
                 return lease
         if time.monotonic() >= until:
             raise OperatorError("lease-held", "another process is at work on this workspace")
+        waiting()
         time.sleep(_PAUSE)
 
 
