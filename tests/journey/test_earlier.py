@@ -14,7 +14,7 @@ import expunge_verify
 import real_workspace
 from expunge.cli.main import main
 from expunge.errors import ExpungeError
-from expunge.journey import artifacts, decisions, earlier, lineage, pages, requests, worker
+from expunge.journey import artifacts, decisions, earlier, filing, lineage, pages, requests, transitions, worker
 from expunge.journey.checks import fsck
 from expunge.journey.desk import Desk
 from expunge.journey.requests import Request
@@ -41,9 +41,11 @@ def store(workspace: Workspace) -> Iterator[Store]:
         yield opened
 
 
-def filed(desk: Desk, store: Store, owner: str | None = None, ids: tuple[str, ...] = (), **more: object) -> Request:
+def filed(store: Store, owner: str | None = None, ids: tuple[str, ...] = (), **more: object) -> Request:
     words = {"method": None, "key": None, **more}
-    return desk._file(store, owner, ids or None, words["method"], words["key"], "desk")  # type: ignore[arg-type]
+    asked = {filing.subject(owner, ids): words["key"]}
+    (request,) = filing.file(store, asked, words["method"], "desk")  # type: ignore[arg-type]
+    return request
 
 
 def verified(outcome: dict[str, object]) -> dict[str, str]:
@@ -60,11 +62,11 @@ def next_owner(store: Store) -> str:
 def test_requests_that_overlap_all_end_in_receipts_that_verify(workspace: Workspace, store: Store):
     desk, owner = Desk(workspace), next_owner(store)
     held = artifacts.read_records(store).owned_by(owner)
-    first, again = filed(desk, store, owner), filed(desk, store, owner)
+    first, again = filed(store, owner), filed(store, owner)
     assert first.id == again.id, "without a key the same that is open is one request"
-    second = filed(desk, store, owner, key="6f0e3f0a-1111-4111-8111-000000000011")
-    some = filed(desk, store, ids=held[:1])
-    other = filed(desk, store, owner, method=FineTune())
+    second = filed(store, owner, key="6f0e3f0a-1111-4111-8111-000000000011")
+    some = filed(store, ids=held[:1])
+    other = filed(store, owner, method=FineTune())
     assert len({first.id, second.id, some.id, other.id}) == 4
     desk._work(store, [first.id], None)
     assert owner not in artifacts.read_records(store).owners
@@ -82,8 +84,8 @@ def test_requests_that_overlap_all_end_in_receipts_that_verify(workspace: Worksp
 def test_what_is_left_is_deleted_and_the_rest_is_said(workspace: Workspace, store: Store):
     desk, owner = Desk(workspace), next_owner(store)
     held = artifacts.read_records(store).owned_by(owner)
-    part, whole = filed(desk, store, ids=held[:2]), filed(desk, store, owner)
-    third = filed(desk, store, ids=held)
+    part, whole = filed(store, ids=held[:2]), filed(store, owner)
+    third = filed(store, ids=held)
     desk._work(store, [part.id], None)
     desk._work(store, [whole.id], None)
     desk._work(store, [third.id], None)
@@ -97,21 +99,50 @@ def test_what_is_left_is_deleted_and_the_rest_is_said(workspace: Workspace, stor
     assert whole.id in str(all_of_it["degraded"])
 
 
+def test_a_batch_is_one_run_with_a_receipt_each(workspace: Workspace, store: Store):
+    desk, key = Desk(workspace), "6f0e3f0a-1111-4111-8111-0000000000b1"
+    people = sorted(set(artifacts.read_records(store).train.owners))
+    with pytest.raises(ExpungeError) as refused:
+        desk.forget_batch([people[0], "nobody-9"])
+    assert refused.value.code == "unknown-owner"
+    with pytest.raises(ExpungeError) as refused:
+        desk.forget_batch(people)
+    assert refused.value.code == "delete-everything"
+    with store.reading() as connection:
+        assert not requests.list_all(connection, transitions.OPEN), "all or none is filed"
+    done = desk.forget_batch([people[1], people[0], people[1]], key=key)
+    first, second = done["requests"]
+    assert done["batch"].startswith("b")
+    assert first["model"] == second["model"], "one run"
+    for outcome in (first, second):
+        assert "became tombstones" in verified(outcome)["deletion"]
+    assert not {people[0], people[1]} & set(artifacts.read_records(store).owners)
+    assert desk.forget_batch([people[0], people[1]], key=key) == done, "in whatever order, one asking"
+    assert [each["request"] for each in desk.forget_batch(people[:2])["requests"]] == [
+        first["request"],
+        second["request"],
+    ]
+    with pytest.raises(ExpungeError) as refused:
+        desk.forget_batch([people[0], people[2]], key=key)
+    assert refused.value.code == "key-reused"
+    assert fsck(workspace.folder).problems == ()
+
+
 def test_a_deletion_between_the_look_and_the_filing_is_seen(
     workspace: Workspace, store: Store, monkeypatch: pytest.MonkeyPatch
 ):
     """The records go while a second process checks its request at the door: it must not be filed for nothing."""
     desk, owner = Desk(workspace), next_owner(store)
-    check, done = Desk._check, []
+    check, done = filing._checked_places, []
 
-    def slow(self: Desk, *arguments: object) -> list[int]:
-        places = check(self, *arguments)  # type: ignore[arg-type]
+    def slow(*arguments: object) -> list[list[int]]:
+        places = check(*arguments)  # type: ignore[arg-type]
         if not done:
             done.append(True)
             done.append(Desk(workspace).forget(owner=owner))
         return places
 
-    monkeypatch.setattr(Desk, "_check", slow)
+    monkeypatch.setattr(filing, "_checked_places", slow)
     assert desk.forget(owner=owner)["request"] == done[1]["request"]
     with store.reading() as connection:
         assert not requests.list_all(connection, ["verified", "failed"])  # type: ignore[list-item]
@@ -225,7 +256,7 @@ def test_derived_models_are_in_the_way_of_both_as_far_as_they_saw_the_records(wo
     """A student of the old model holds up both requests; one of the new model never saw the records: neither."""
     desk, owner = Desk(workspace), next_owner(store)
     old, student, fresh = artifacts.digest_of(store, artifacts.WORKSPACE, "model") or "", "5" * 64, "6" * 64
-    first, second = filed(desk, store, owner), filed(desk, store, owner, method=FineTune())
+    first, second = filed(store, owner), filed(store, owner, method=FineTune())
     with store.transaction() as tx:
         lineage.derive(tx, [old], student, "distilled")
     desk._work(store, [first.id], None)
@@ -250,8 +281,8 @@ def predicate(bundle: dict[str, dict[str, str]]) -> dict[str, list[dict[str, str
 
 def test_where_the_records_of_a_cancelled_request_stand_is_forgotten(workspace: Workspace, store: Store):
     """While the records are here, their places in the tree say whose they are."""
-    desk, owner = Desk(workspace), next_owner(store)
-    request, other = filed(desk, store, owner), filed(desk, store, owner, method=FineTune())
+    owner = next_owner(store)
+    request, other = filed(store, owner), filed(store, owner, method=FineTune())
     digest = artifacts.digest_of(store, worker.holder(request.id), worker.PLACES)
     for each in (request, other):
         assert artifacts.digest_of(store, worker.holder(each.id), worker.PLACES) == digest
@@ -268,8 +299,8 @@ def test_where_the_records_of_a_cancelled_request_stand_is_forgotten(workspace: 
 
 def test_what_was_never_here_is_still_refused(workspace: Workspace, store: Store):
     """A request filed by a version that kept no places fails as before, by its code."""
-    desk, owner = Desk(workspace), next_owner(store)
-    request = filed(desk, store, owner)
+    owner = next_owner(store)
+    request = filed(store, owner)
     steps = ModelSteps(store, None)  # type: ignore[arg-type]
     stranger = replace(request, id="r" + "0" * 16, subject=requests.Subject("nobody-9"))
     with pytest.raises(ExpungeError) as refused:

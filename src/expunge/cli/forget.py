@@ -23,7 +23,10 @@ def register(app: typer.Typer) -> None:
 
 def forget(
     context: typer.Context,
-    owner: Annotated[str | None, typer.Option(help="The person whose records are to go.")] = None,
+    owner: Annotated[
+        list[str] | None,
+        typer.Option(help="The person whose records are to go; given again, more people in one run, a receipt each."),
+    ] = None,
     records: Annotated[Path | None, typer.Option(help="File of record ids, one a line.")] = None,
     copies: Annotated[
         Path | None,
@@ -50,6 +53,8 @@ def forget(
 
     Example: expunge -w ws forget --owner owner-007
 
+    Example: expunge -w ws forget --owner owner-007 --owner owner-012
+
     Example: expunge -w ws forget --owner owner-007 --method certified --epsilon 1 --delta 1e-5
 
     Example: expunge -w ws forget --owner owner-007 --method l1-sparse --tune
@@ -64,8 +69,11 @@ def forget(
     from expunge.journey.tuning import Tune
     from expunge.journey.workspace import Workspace
 
-    if copies is None and (owner is None) == (records is None):
+    people = list(dict.fromkeys(owner or ()))
+    if copies is None and bool(people) == (records is not None):
         raise OperatorError("bad-arguments", "name either --owner or --records")
+    if len(people) > 1 and (provable or copies is not None):
+        raise OperatorError("bad-arguments", "--provable and --copies take one --owner: a commitment speaks of one")
     if copies is not None and (records is not None or provable):
         raise OperatorError("bad-arguments", "--copies goes with --owner, neither with --records nor with --provable")
     if method is None and (epsilon is not None or delta is not None):
@@ -79,12 +87,17 @@ def forget(
         chosen = Tune(chosen)
     ids = None if records is None else _read_ids(records)
     shown = None if copies is None else _read_copies(copies)
+    person = people[0] if people else None
     with executor_called(executor, workers) as pool:
         desk = Desk(Workspace.open(workspace(context)), pool)
-        if provable:
-            emit(desk.commit(owner=owner, ids=ids, method=chosen, every=every, key=key), as_json, _committed)
+        if len(people) > 1:
+            together = desk.forget_batch(people, method=chosen, key=key, progress=reporter())
+            emit(together, as_json, _batch)
             return
-        done = desk.forget(owner=owner, ids=ids, method=chosen, key=key, copies=shown, progress=reporter())
+        if provable:
+            emit(desk.commit(owner=person, ids=ids, method=chosen, every=every, key=key), as_json, _committed)
+            return
+        done = desk.forget(owner=person, ids=ids, method=chosen, key=key, copies=shown, progress=reporter())
         emit(done, as_json, words)
 
 
@@ -108,6 +121,13 @@ def words(result: Result) -> str:
         f"Anyone can check it offline: expunge verify {result['bundle']} --model {result['model_file']}",
     ]
     return "\n".join(lines)
+
+
+def _batch(result: Result) -> str:
+    """Requests that were carried together, each with its receipt."""
+    done = result["requests"]
+    label = "" if result["batch"] is None else f" of batch {result['batch']}"
+    return "\n\n".join([f"{len(done)} requests{label}:", *map(words, done)])
 
 
 def _committed(result: Result) -> str:

@@ -5,16 +5,15 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from sqlalchemy import Connection
-
-from expunge.errors import OperatorError, RequesterError
+from expunge.errors import OperatorError
 from expunge.journey import (
     artifacts,
     casework,
     config,
     earlier,
+    filing,
     history,
     lineage,
     pages,
@@ -25,17 +24,16 @@ from expunge.journey import (
     transitions,
     worker,
 )
-from expunge.journey.requests import Request, Subject, Wish
+from expunge.journey.requests import Request, Subject
 from expunge.journey.steps import ModelSteps, method_of
 from expunge.journey.transitions import State
 from expunge.journey.workspace import Workspace, salt_name
-from expunge.ledger import objects, salts
+from expunge.ledger import salts
 from expunge.ledger.store import Store
-from expunge.plain import encode
 from expunge.progress import Progress
 from expunge.records import Records
 from expunge.training import Executor
-from expunge.unlearning import Method, prepare
+from expunge.unlearning import Method
 from expunge.verification import Commitment, retained_to_bytes
 
 
@@ -70,12 +68,35 @@ class Desk:
         with self.workspace.store() as store:
             self._catch_up(store)
             if copies is not None:
-                if _here(artifacts.read_records(store), Subject(None, copies.ids)):  # else only what is over is found
+                if filing.here(artifacts.read_records(store), Subject(None, copies.ids)):  # else what is over is found
                     screened.check_copies(store, copies, owner)
                 ids, owner = copies.ids, None
-            request = self._file(store, owner, ids, method, key, by)
+            (request,) = filing.file(store, {filing.subject(owner, ids): key}, method, by)
             self._work(store, [request.id], progress)
             return self.outcome(store, request.id)
+
+    def forget_batch(
+        self,
+        owners: Sequence[str],
+        *,
+        method: Method | None = None,
+        key: str | UUID | None = None,
+        by: str = "operator",
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        """File a request for each of these people, all or none, and carry them in one run to a receipt each.
+
+        What cannot be deleted together is refused before anything is filed. `key` stands for all of them.
+
+        **Raises:** as `forget`.
+        """
+        with self.workspace.store() as store:
+            self._catch_up(store)
+            found = filing.file(store, filing.batch(owners, key), method, by, requests.new_id("b"))
+            self._work(store, [request.id for request in found], progress)
+            labels = {request.batch for request in found}
+            done = [self.outcome(store, request.id) for request in found]
+            return {"batch": labels.pop() if len(labels) == 1 else None, "requests": done}
 
     def commit(
         self,
@@ -94,7 +115,7 @@ class Desk:
         with self.workspace.store() as store:
             self._catch_up(store)
             wished = proving.Provable(method or method_of(store, None), every)
-            request = self._file(store, owner, ids, wished, key, by)
+            (request,) = filing.file(store, {filing.subject(owner, ids): key}, wished, by)
             ids = () if request.state in transitions.TERMINAL else self._ids(store, request)
             if not ids:  # it is over, or its records were deleted for another request: nothing is left to prove
                 self._work(store, [request.id], None)
@@ -245,34 +266,6 @@ class Desk:
                 requests.forget_subject(tx, request, reason)
             return {"request": request, "destroyed": len(gone)}
 
-    def _file(
-        self,
-        store: Store,
-        owner: str | None,
-        ids: Sequence[str] | None,
-        method: Method | None,
-        key: str | UUID | None,
-        by: str,
-    ) -> Request:
-        """The request for this, filed now or before; refuses at the door what no step could carry out."""
-        subject, name = Subject(owner, tuple(sorted(set(ids or ())))), _checked_key(key)
-        wished = None if method is None else encode(method)
-        wish = Wish(subject, wished, config.read(self.workspace.folder).regime)
-        while True:  # another deletion may come between the look at the records and the filing: then look again
-            with store.reading() as connection:
-                before = objects.held(connection, artifacts.WORKSPACE)
-            if (request := self._filed(store, name, wish)) is not None:
-                return request
-            places = self._check(store, owner, ids, method)
-            with store.transaction() as tx:
-                if objects.held(tx.connection, artifacts.WORKSPACE) != before:
-                    continue
-                request = _open(tx.connection, wish) if name is None else None
-                if request is None:
-                    request = requests.file(tx, name or uuid4(), wish, verified_by=by)
-                    earlier.keep_places(tx, request.id, places)
-            return request
-
     def _ids(self, store: Store, request: Request) -> tuple[str, ...]:
         return earlier.left(store, request, artifacts.read_records(store))
 
@@ -286,43 +279,6 @@ class Desk:
             "root": made.root,
             "every": made.every,
         }
-
-    def _filed(self, store: Store, key: str | None, wish: Wish) -> Request | None:
-        """The request under this key; without one, one for the same that is open, or that deleted it: a kill's work."""
-        if key is not None:
-            return self._under_key(store, key, wish)
-        records = artifacts.read_records(store)
-        with store.reading() as connection:
-            if (found := _open(connection, wish)) is not None or _here(records, wish.subject):
-                return found
-            return requests.closed_for(connection, wish.subject)
-
-    def _under_key(self, store: Store, key: str, wish: Wish) -> Request | None:
-        """The request under this key, unless it was for somebody else, or by another method.
-
-        Whose subject was erased is told by the commitment that its close left; without its salt, by whose records are
-        still here: they were not deleted.
-        """
-        with store.reading() as connection:
-            found = [each for each in requests.filed_under(connection, key) if each.verified_at is not None]
-        if not found:
-            return None
-        here = _here(artifacts.read_records(store), wish.subject)
-        with store.reading() as connection:
-            mine = requests.concerned(connection, found[0], wish.subject)
-        if mine is False or (mine is None and here) or not requests.by_the_same(found[0], wish):
-            raise RequesterError("key-reused", "this idempotency key was used for another request")
-        return found[0]
-
-    def _check(self, store: Store, owner: str | None, ids: Sequence[str] | None, method: Method | None) -> list[int]:
-        """Refuse at the door what no step could carry out; returns where the records stand in the tree."""
-        records = artifacts.read_records(store)
-        named = records.owned_by(owner) if owner is not None else tuple(ids or ())
-        trained = artifacts.load_trained(store)
-        deletion = prepare(trained, records, named)
-        proving.settled(store, method or method_of(store, None), deletion).plan(deletion)
-        live = artifacts.read_tree(store).live
-        return sorted(live[row] for row in records.rows(named))
 
     def _work(self, store: Store, ids: Sequence[str] | None, progress: Progress | None) -> worker.Outcome:
         steps = ModelSteps(store, config.read(self.workspace.folder), progress, self.executor)
@@ -357,24 +313,6 @@ class Desk:
             "records": None if screened is None else screened["records"],
             "method": request.method if done is None else done["method"],
         }
-
-
-def _here(records: Records, subject: Subject) -> bool:
-    """Whether any record of a subject is still here."""
-    return subject.owner in records.owners or any(record in records.row_of for record in subject.records)
-
-
-def _open(connection: Connection, wish: Wish) -> Request | None:
-    """An open, verified request for the same by the same method."""
-    still = requests.list_all(connection, transitions.OPEN)
-    return next((each for each in still if each.verified_at is not None and requests.same(each, wish)), None)
-
-
-def _checked_key(key: str | UUID | None) -> str | None:
-    try:
-        return None if key is None else str(UUID(str(key)))
-    except ValueError:
-        raise OperatorError("bad-arguments", "an idempotency key is a UUID") from None
 
 
 def _write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
