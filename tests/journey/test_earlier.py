@@ -7,8 +7,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from sqlalchemy import Engine, event
 
 import expunge_verify
 import real_workspace
@@ -17,8 +19,9 @@ from expunge.errors import ExpungeError
 from expunge.journey import artifacts, decisions, earlier, filing, lineage, pages, requests, transitions, worker
 from expunge.journey.checks import fsck
 from expunge.journey.desk import Desk
-from expunge.journey.requests import Request
+from expunge.journey.requests import Request, Subject, Wish
 from expunge.journey.steps import ModelSteps
+from expunge.journey.transitions import Actor
 from expunge.journey.workspace import Workspace
 from expunge.ledger import objects
 from expunge.ledger.store import Store
@@ -126,6 +129,43 @@ def test_a_batch_is_one_run_with_a_receipt_each(workspace: Workspace, store: Sto
         desk.forget_batch([people[0], people[2]], key=key)
     assert refused.value.code == "key-reused"
     assert fsck(workspace.folder).problems == ()
+
+
+def closed_before(store: Store, like: str, count: int) -> None:
+    """More closed requests with pages, as if they had gone the way that the request `like` went."""
+    with store.transaction() as tx:
+        steps = objects.held(tx.connection, worker.holder(like))
+        page = objects.held(tx.connection, f"receipt/{like}")["page"]
+        for number in range(count):
+            made = requests.file(tx, uuid4(), Wish(Subject(f"another-{number}")), verified_by="desk").id
+            for step in ("screen", "plan", "unlearn", "audit", "receipt"):
+                objects.point(tx, worker.holder(made), step, steps[step])
+                requests.move(tx, made, step, Actor.WORKER)
+            objects.point(tx, f"receipt/{made}", "page", page)
+            for folder in ("reports", "cases"):
+                objects.export(tx, page, f"{folder}/{made}.html")
+            requests.close(tx, made)
+
+
+def test_a_deletion_is_no_dearer_for_the_ones_before_it(workspace: Workspace, store: Store):
+    """Counted in statements: a thousand closed requests once made the next one nine times as dear."""
+    desk, counted = Desk(workspace), []
+
+    def statements() -> tuple[str, int]:
+        count, owner = [0], next_owner(store)
+        listen = ("before_cursor_execute", lambda *arguments: count.append(1))
+        event.listen(Engine, *listen)
+        try:
+            return desk.forget(owner=owner)["request"], len(count)
+        finally:
+            event.remove(Engine, *listen)
+
+    for more in (40, 0):
+        request, number = statements()
+        counted.append(number)
+        closed_before(store, request, more)
+        desk.resume()
+    assert counted[1] - counted[0] < 40, "not one statement for each that is closed"
 
 
 def test_a_deletion_between_the_look_and_the_filing_is_seen(

@@ -292,13 +292,13 @@ class Desk:
     def _catch_up(self, store: Store) -> None:
         """Do what a kill after the close of a request kept back: forget whom, write its page, and the log in `log/`."""
         with store.reading() as connection:
-            closed = requests.list_all(connection, [State.CLOSED])
             over = requests.with_subject(connection, [State.CLOSED])
+            closed = requests.ids(connection, [State.CLOSED])
         if over:
             with store.transaction() as tx:
                 requests.erase_subjects(tx, over)
-        for request in closed:
-            pages.write(store, request.id)
+        for request in pages.lost(store, closed):
+            pages.write(store, request)
         if closed:
             self.workspace.publish(store)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from expunge.errors import RequesterError
-from expunge.journey import artifacts, requests, worker
+from expunge.journey import artifacts, lineage, requests, worker
 from expunge.journey.requests import Request
 from expunge.journey.transitions import State
 from expunge.ledger import objects
@@ -90,9 +90,9 @@ def unrepaired(store: Store, done: Mapping[str, Any]) -> list[str]:
     if done["method"] == REPAIR:
         return []
     with store.reading() as connection:
-        others = [worker.read_record(store, each.id, "unlearn") for each in requests.list_all(connection, _DELETED)]
-    made = any((each["method"], each["new_model"]) == (REPAIR, done["old_model"]) for each in others if each)
-    return [LEFT_BY_REPAIR] if made else []
+        makers = lineage.changed_into(connection, done["old_model"])
+    made = (worker.read_record(store, request, "unlearn") for request in makers)
+    return [LEFT_BY_REPAIR] if any(each["method"] == REPAIR for each in made) else []
 
 
 def assurance(store: Store, request: str) -> dict[str, Any] | None:

@@ -142,8 +142,17 @@ def affected(connection: Connection, request: str) -> tuple[str, ...]:
     return tuple(connection.scalars(query.order_by(tables.affected.c.model)))
 
 
+def changed_into(connection: Connection, digest: str) -> tuple[str, ...]:
+    """The requests whose deletions put this model in another's place."""
+    before = select(tables.models.c.digest).where(tables.models.c.replaced_by == digest)
+    query = select(tables.affected.c.request).where(tables.affected.c.model.in_(before)).distinct()
+    return tuple(connection.scalars(query.order_by(tables.affected.c.request)))
+
+
 def derived_from(connection: Connection, digest: str) -> tuple[Model, ...]:
     """Every model in use that descends from this one or from its forerunners, oldest first."""
+    if not _edges(connection):
+        return ()
     earlier = {digest} | _forerunners(connection, {digest})
     offspring = _descendants(connection, earlier) - earlier
     return tuple(model for model in list_all(connection) if model.digest in offspring and model.retired_at is None)
@@ -195,9 +204,13 @@ def _forerunners(connection: Connection, start: Iterable[str]) -> set[str]:
 
 
 def _closure(start: Iterable[str], edges: Sequence[tuple[str, str]]) -> set[str]:
+    goals: dict[str, list[str]] = {}
+    for source, goal in edges:
+        goals.setdefault(source, []).append(goal)
     found: set[str] = set()
-    rim = set(start)
+    rim = list(start)
     while rim:
-        rim = {goal for source, goal in edges if source in rim} - found
-        found |= rim
+        fresh = [goal for goal in goals.get(rim.pop(), ()) if goal not in found]
+        found.update(fresh)
+        rim += fresh
     return found

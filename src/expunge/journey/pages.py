@@ -1,5 +1,7 @@
 """The pages beside a receipt: what was done, for people; and the cases that argue it."""
 
+from collections.abc import Iterable
+
 from expunge.errors import OperatorError
 from expunge.journey import artifacts, casework, earlier
 from expunge.journey.steps import METHODS, method_of
@@ -25,6 +27,12 @@ def write(store: Store, request: str) -> None:
             for role in wanted:
                 digest = kept.get(role) or objects.put(tx, made[role].encode(), "page", (holder, role))
                 objects.export(tx, digest, places[role])
+
+
+def lost(store: Store, requests: Iterable[str]) -> list[str]:
+    """Those of these closed requests one of whose pages is not there; one look at each folder."""
+    there = [{path.stem for path in (store.folder / name).glob("*.html")} for name in ("reports", "cases")]
+    return [request for request in requests if not all(request in folder for folder in there)]
 
 
 def _made(store: Store, request: str) -> dict[str, str]:

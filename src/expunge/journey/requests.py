@@ -116,6 +116,12 @@ def list_all(connection: Connection, states: Iterable[State] | None = None) -> t
     return _select(connection, tables.requests.c.state.in_([str(state) for state in states]))
 
 
+def ids(connection: Connection, states: Iterable[State]) -> tuple[str, ...]:
+    """Ids of all requests in these states, oldest first."""
+    query = select(tables.requests.c.id).where(tables.requests.c.state.in_([str(state) for state in states]))
+    return tuple(connection.scalars(query.order_by(tables.requests.c.received_at, tables.requests.c.id)))
+
+
 def among(connection: Connection, ids: Iterable[str], states: Iterable[State]) -> tuple[Request, ...]:
     """Those of these requests that are in these states, oldest first."""
     wanted, stand = sorted(set(ids)), [str(state) for state in states]

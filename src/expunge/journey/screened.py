@@ -1,6 +1,7 @@
 """Screening in a workspace: the gate on a request, its calibration for the present model, and a person's word on it."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 from expunge.errors import OperatorError, RequesterError
@@ -10,7 +11,18 @@ from expunge.ledger import objects, salts
 from expunge.ledger.store import Store, Transaction
 from expunge.progress import Progress
 from expunge.records import DataTree, Records
-from expunge.screening import GATES, Calibration, Committed, ExactMatch, Ground, Past, Submission, calibrate, screen
+from expunge.screening import (
+    GATES,
+    Budgets,
+    Calibration,
+    Committed,
+    ExactMatch,
+    Ground,
+    Past,
+    Submission,
+    calibrate,
+    screen,
+)
 
 SWITCH: Final = "screening"
 """Setting: `on` where requests are screened beyond record matching."""
@@ -147,21 +159,23 @@ def switch(tx: Transaction) -> None:
 def _submission(store: Store, records: Records, ids: Sequence[str], request: Request | None) -> Submission:
     ground, subject = Ground(artifacts.read_model(store), records), None if request is None else request.subject
     owner = None if subject is None else subject.owner
-    past, day = _history(store, request)
+    past, day = _history(store, request) if is_on(store) else ((), 0.0)
     kept = _committed(store, records, ids)
     return Submission(ground, tuple(ids), owner, "asks now" if owner else "", None, kept, past, day)
 
 
 def _history(store: Store, request: Request | None) -> tuple[tuple[Past, ...], float]:
-    """Earlier requests; those by the same owner only while their subject is still stored."""
+    """Requests of the longest window that a gate looks at; the same owner's only while their subject is stored."""
     if request is None:
         return (), 0.0
+    window = timedelta(max((gate.days for gate in GATES if isinstance(gate, Budgets)), default=0.0))
     with store.reading() as connection:
         everything = requests.list_all(connection)
     found = []
     for each in everything:
-        record = worker.read_record(store, each.id, "screen")
-        if each.id != request.id and record is not None and each.received_at <= request.received_at:
+        if each.id == request.id or not timedelta(0) <= request.received_at - each.received_at <= window:
+            continue
+        if (record := worker.read_record(store, each.id, "screen")) is not None:
             mine = bool(each.subject and request.subject and each.subject.owner == request.subject.owner)
             day = each.received_at.timestamp() / 86400
             found.append(Past("asks now" if mine else "", day, record["training_records"]))
