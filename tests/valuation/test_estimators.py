@@ -99,8 +99,8 @@ def check_bias(estimator, make, runs):
     """z of the mean error of each owner; coverage of 95 % intervals over owners and runs."""
     truth, found = simulated(estimator, make, runs)
     errors = np.array([run.value - truth for run in found])
-    z = errors.mean(0) / (errors.std(0, ddof=1) / len(errors) ** 0.5)
-    assert np.abs(z).max() < 4.2
+    spread = np.maximum(errors.std(0, ddof=1), 1e-12) / len(errors) ** 0.5  # a small shard may be exact in every run
+    assert np.abs(errors.mean(0) / spread).max() < 4.2
     known = [run for run in found if Status.INCOMPLETE not in run.status]
     assert len(known) > runs / 2
     assert np.mean([np.abs(run.value - truth) <= run.half_width() + 1e-12 for run in known]) > 0.9

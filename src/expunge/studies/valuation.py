@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from expunge.reports.study import StudyFigure
 from expunge.studies.claims import StudyClaim, mean_claim, mean_interval
 from expunge.studies.frame import Row, Setting
-from expunge.studies.valuation_cells import convergence, exits, noisy_owners, serial_and_parallel, times
+from expunge.studies.valuation_cells import (
+    BEFORE,
+    ERROR,
+    convergence,
+    exits,
+    noisy_owners,
+    serial_and_parallel,
+    times,
+)
 from expunge.studies.valuation_figures import valuation_figures
 from expunge.studies.valuation_known import known_games
 from expunge.studies.valuation_task import ratio_at_equal_error, task_of
@@ -37,7 +45,7 @@ class ValuationStudy:
         if part == "noisy":
             return noisy_owners(setting.records, setting.scale, seed)
         if part == "exits":  # at the paper's size: the fewer owners there are, the more each exit changes
-            return exits(task_of(setting.records, "full", seed), setting.scale, seed)
+            return exits(task_of(setting.records, "full", seed), seed)
         measure = times if part == "times" else convergence
         return measure(task_of(setting.records, setting.scale, seed), setting.scale, seed)
 
@@ -47,9 +55,7 @@ class ValuationStudy:
         known, exact = _only(rows, "known")[0], _only(rows, "exact")
         worst = max(row["exact_error"] for row in _only(rows, "change"))
         noisy, stopped = _only(rows, "noisy"), _only(rows, "stopped")
-        ratio, reuse = (
-            [row["evaluations"] / row["trainings"] for row in part] for part in (exact, _only(rows, "reuse"))
-        )
+        ratio = [row["evaluations"] / row["trainings"] for row in exact]
         same = [row["identical"] for row in _only(rows, "executors")]
         return [
             _mark("oracle.max_error", known["max_error"], "<= 1e-10", known["max_error"] <= 1e-10),
@@ -71,7 +77,8 @@ class ValuationStudy:
             mean_claim("noisy_owner.auroc", [row["auroc"] for row in noisy], ">= 0.9", lambda value: value >= 0.9),
             _gain(noisy, "noisy", "noisy_owner.points_gained_without_them"),
             _gain(noisy, "lowest", "noisy_owner.points_gained_without_lowest_fifth"),
-            mean_claim("constituents.evaluations_per_training_at_0.01", reuse),
+            _reuse(rows, ERROR),
+            _reuse(rows, BEFORE),
             mean_claim("constituents.evaluations_per_training", ratio, ">= 3", lambda value: value >= 3),
             _mark("serial_parallel.identical", all(same), "1", all(same)),
         ]
@@ -114,6 +121,12 @@ def _exit_ratio(rows: Sequence[Row], kind: str, other: str, name: str, least: fl
     if least is None:
         return mean_claim(name, found)
     return mean_claim(name, found, f">= {least}", lambda value: value >= least)
+
+
+def _reuse(rows: Sequence[Row], half_width: float) -> StudyClaim:
+    """Utilities for each constituent that was trained, in a valuation to this half-width."""
+    found = [row["evaluations"] / row["trainings"] for row in _only(rows, "reuse") if row["half_width"] == half_width]
+    return mean_claim(f"constituents.evaluations_per_training_at_{half_width}", found)
 
 
 def _gain(noisy: Sequence[Row], which: str, name: str) -> StudyClaim:

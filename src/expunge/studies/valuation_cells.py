@@ -26,7 +26,7 @@ from expunge.valuation import (
     update,
     value,
 )
-from expunge.valuation.update import LEAST
+from expunge.valuation.update import LEAST, STEP
 
 Row = dict[str, Any]
 
@@ -180,13 +180,14 @@ def _traced(task: Task, truth: Float[np.ndarray, " owners"], name: str, scale: s
     return rows
 
 
-def exits(task: Task, scale: str, seed: int) -> list[Row]:
+def exits(task: Task, seed: int) -> list[Row]:
     """Times to values of equal half-width after exits, and the values before and after the first one.
 
-    `single` and `batched` (the latter at full scale): before the exit there are values of half-width `BEFORE` and the
+    `single` and `batched`: before the exit there are values of half-width `BEFORE` and the
     constituents that they took; the update estimates the change so that both together have half-width `ERROR`.
     `defaults` is what a workspace does: values of half-width `ERROR`, and an update to half of it. Valuing anew goes to
-    the half-width that the update reached: from nothing, as in the paper, and from the kept constituents.
+    the half-width that the update reached, in rounds as narrow as the update's, so that it does not overshoot: from
+    nothing, as in the paper, and from the kept constituents.
     """
     shards, game = task.partition.shards, task.game()
     cache = Cached(game)
@@ -197,11 +198,14 @@ def exits(task: Task, scale: str, seed: int) -> list[Row]:
     first, batch = (shards[0][0],), tuple(shard[-1] for shard in shards[:3])
     plans: list[tuple[str, tuple[int, ...], Values, Contents, float]] = [
         ("single", first, narrow, many, room),
+        ("batched", batch, narrow, many, room),
         ("defaults", first, wide, few, ERROR / 2),
     ]
-    if scale == "full":
-        plans.append(("batched", batch, narrow, many, room))
-    rows: list[Row] = [{"kind": "reuse", "seed": seed, "half_width": ERROR, **cost}]
+    late = {"evaluations": narrow.evaluations, "trainings": game.trainings}
+    rows: list[Row] = [
+        {"kind": "reuse", "seed": seed, "half_width": width, **spent}
+        for width, spent in ((ERROR, cost), (BEFORE, late))
+    ]
     for kind, leavers, before, kept, width in plans:
         row, after = _timed_exit(task, before, kept, leavers, width, seed)
         rows.append({"kind": "exit", "seed": seed, "exit": kind, "leavers": len(leavers), **row})
@@ -239,7 +243,9 @@ def _timed_exit(
     row = {f"update_{name}": figure for name, figure in found.items()}
     reached = HalfWidth(max(found["half_width"], NARROWEST))
     for name, constituents in (("recompute", {}), ("warm", kept)):
-        found, _ = _timed(task, constituents, lambda game: value(game, left, Adjusted(), reached, seed=seed))
+        found, _ = _timed(
+            task, constituents, lambda game: value(game, left, Adjusted(), reached, seed=seed, batch=STEP)
+        )
         row |= {f"{name}_{key}": figure for key, figure in found.items()}
     return row, after
 

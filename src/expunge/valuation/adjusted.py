@@ -19,6 +19,10 @@ POOLED = 4
 """Weight, in samples, of the variance pooled over like strata of other shards in the variance of one stratum."""
 
 
+DOUBT = 2
+"""Weight, in samples, of the mean noise of all strata in the judgement where to draw. Two draws alike show no noise: a
+stratum that were then left alone would keep what they happened to say, which biases a game that is 0 for the most."""
+
 PILOT = 512
 """Draws of a pilot that come in one round, however narrow the rounds: before it is whole there is nothing to judge."""
 
@@ -85,7 +89,7 @@ class Adjusted:
             size = max(size, min(PILOT, int((least - have).sum())))
             more = allocate(1.0 * (have < least) + 1e-9, have, least.astype(np.float64), size)
         else:
-            more = allocate(_priority(partition, plan, state["noise"]), have, _limits(plan), size)
+            more = allocate(_priority(partition, plan, state["noise"], have), have, _limits(plan), size)
         drawn = draw(partition, plan, have, more, int(state["seed"]), generator)
         nobody = np.zeros((1, partition.width), np.bool_)
         everybody = np.isin(np.arange(partition.width), partition.owners)[None]
@@ -120,12 +124,17 @@ class Adjusted:
 
 
 def _priority(
-    partition: Partition, plan: tuple[Stratum, ...], noise: Float[np.ndarray, " strata"]
+    partition: Partition,
+    plan: tuple[Stratum, ...],
+    noise: Float[np.ndarray, " strata"],
+    have: Int[np.ndarray, " strata"],
 ) -> Float[np.ndarray, " strata"]:
     """Neyman: square root of what one draw's variance costs all owners together; never quite 0."""
     shared = sum(1 / size for size in partition.sizes)
     reach = np.array([shared if block.shard is None else 1 / len(block.units) for block in blocks(partition)])
-    found = np.sqrt(noise * reach[[kind.block for kind in plan]]) * _cells(plan)
+    degrees, cells = np.maximum(have - 1, 0), _cells(plan)
+    judged = (degrees * noise + DOUBT * np.average(noise, weights=cells**2)) / (degrees + DOUBT)
+    found = np.sqrt(judged * reach[[kind.block for kind in plan]]) * cells
     return np.maximum(found, 1e-6 * found.max()) if found.max() > 0 else np.ones(len(plan))
 
 

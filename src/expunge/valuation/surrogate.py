@@ -54,11 +54,13 @@ def residuals(
     The model is sum over units of theta_i (x_i - c/k) h(b, c), plus the same over contexts, without intercept: means
     of strata cancel in the estimator. A sample is judged by the model fitted on the strata of the *other* folds, which
     were drawn independently of its own: this keeps the estimator unbiased. Weighted ridge regression within strata.
+    No model where it would have more coefficients than there are degrees of freedom to learn them from: it adds more
+    noise than it takes away (two to four times as much in the first rounds of an update).
     """
     units, contexts = samples.chosen.shape[1], samples.beside.shape[1]
     count = basis_count(units, contexts)
     effects = np.zeros((folds, units, count))
-    if not count or not len(samples.utility):
+    if not count or not len(samples.utility) or _spare(samples, folds) < (units + contexts) * count:
         return samples.utility, effects
     features = _features(samples, count)
     left = samples.utility.copy()
@@ -72,6 +74,13 @@ def residuals(
         left[part] -= features[part] @ theta
         effects[fold] = theta.reshape(units + contexts, count)[:units]
     return left, effects
+
+
+def _spare(samples: Samples, folds: int) -> int:
+    """Degrees of freedom that the fold with the fewest has to learn from, after a mean for each stratum."""
+    first = np.flatnonzero(np.diff(samples.group, prepend=-1))
+    freedom = np.bincount(samples.fold, minlength=folds) - np.bincount(samples.fold[first], minlength=folds)
+    return int(freedom.sum() - freedom.max())
 
 
 def _features(samples: Samples, count: int) -> Float[np.ndarray, "samples columns"]:
