@@ -107,11 +107,6 @@ def test_the_forgotten_bytes_are_nowhere_in_the_store(ws: Path, closed: dict, ca
     assert b"owner-008" in everything
 
 
-def test_salts_are_destroyed_for_good(ws: Path, closed: dict, capsys: pytest.CaptureFixture[str]):
-    status, found, _ = run(capsys, "-w", str(ws), "forget-salt", closed["request"])
-    assert (status, found["destroyed"]) == (0, closed["forgotten"])
-
-
 def test_a_kept_checkpoint_is_extended(ws: Path, closed: dict, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     kept = tmp_path / "checkpoint"
     kept.write_text(run(capsys, "-w", str(ws), "log")[1]["checkpoint"], "utf-8")
@@ -130,6 +125,12 @@ BAD = {
     "no such command": (["forgive"], "bad-arguments"),
     "a key that is no UUID": (["forget", "--owner", "owner-008", "--key", "x"], "bad-arguments"),
     "a pickle as a model": (["adopt", "{tmp}/model.pkl"], "not-a-model"),
+    "deleting twice, by another method": (["forget", "--owner", "owner-007", "--method", "retrain"], "already-deleted"),
+    "deleting twice, under a new key": (
+        ["forget", "--owner", "owner-007", "--key", "6f0e3f0a-1111-4111-8111-000000000007"],
+        "already-deleted",
+    ),
+    "deleting twice, by record": (["forget", "--records", "{tmp}/gone.txt"], "unknown-record"),
     "unknown request": (["requests", "show", "r0"], "unknown-request"),
     "a hold on a closed request": (["requests", "hold", "{request}", "--by", "me", "--reason", "late"], "illegal-move"),
 }
@@ -146,6 +147,7 @@ def test_bad_input_is_one_line_with_a_code_and_changes_nothing(
     (tmp_path / "ids.txt").write_text("digit-0001\nno-such-record\n")
     (tmp_path / "empty.txt").write_text("\n")
     records = digits()
+    (tmp_path / "gone.txt").write_text("\n".join(records.owned_by("owner-007")))
     left = records.without(records.owned_by("owner-007"))
     (tmp_path / "all.txt").write_text("\n".join(left.ids))
     (tmp_path / "model.pkl").write_bytes(pickle.dumps({"weights": [1.0]}))
@@ -161,6 +163,28 @@ def test_bad_input_is_one_line_with_a_code_and_changes_nothing(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert len(captured.err.splitlines()) == 2
+
+
+def test_the_very_same_deletion_again_says_that_nothing_was_done(
+    ws: Path, closed: dict, capsys: pytest.CaptureFixture[str]
+):
+    """A retry must find its outcome; a person who deletes twice must not take it for a second deletion."""
+    before = contents(ws)
+    status, again, _ = run(capsys, "-w", str(ws), "forget", "--owner", "owner-007")
+    notice = again.pop("notice")
+    assert (status, notice["code"]) == (0, "already-deleted")
+    assert closed["request"] in notice["message"]
+    assert {**again, "notice": None} == closed
+    assert main(["-w", str(ws), "forget", "--owner", "owner-007"]) == 0
+    assert capsys.readouterr().out.startswith("Nothing was done now: ")
+    assert contents(ws) == before
+
+
+def test_training_again_finds_it_done_and_writes_nothing(ws: Path, closed: dict, capsys: pytest.CaptureFixture[str]):
+    before = contents(ws)
+    status, found, _ = run(capsys, "-w", str(ws), "train")
+    assert (status, found["model"], found["gradient_evaluations"]) == (0, closed["model"], 0)
+    assert contents(ws) == before
 
 
 BAD_INIT = {
@@ -363,3 +387,10 @@ def test_a_red_teams_copies_meet_the_gate_at_the_command_line(
         assert status != 0
         assert refused["error"]["code"] == code
     assert contents(ws) == before
+
+
+def test_salts_are_destroyed_for_good(ws: Path, closed: dict, capsys: pytest.CaptureFixture[str]):
+    status, found, _ = run(capsys, "-w", str(ws), "forget-salt", closed["request"])
+    assert (status, found["destroyed"]) == (0, closed["forgotten"])
+    status, refused, _ = run(capsys, "-w", str(ws), "forget", "--owner", "owner-007")
+    assert (status, refused["error"]["code"]) == (10, "unknown-owner"), "nothing tells any more that they were here"

@@ -65,7 +65,9 @@ class Desk:
 
         **Raises:** `RequesterError("altered-copy" | "not-owner")` for copies;
         `RequesterError("unknown-owner" | "unknown-record" | "nothing-to-delete" | "delete-everything")`;
-        what the method refuses; `OperatorError("not-trained")`; `RequesterError("key-reused")`.
+        what the method refuses; `OperatorError("not-trained")`; `RequesterError("key-reused")`;
+        `RequesterError("already-deleted")` for records that are gone, by another wish than the one that deleted them.
+        The very same wish is a retry: it has the outcome of then, and a `notice` under that code.
         """
         with self.workspace.store() as store:
             self._catch_up(store)
@@ -74,8 +76,9 @@ class Desk:
                     screened.check_copies(store, copies, owner)
                 ids, owner = copies.ids, None
             request = self._file(store, owner, ids, method, key, by)
-            self._work(store, [request.id], progress)
-            return self.outcome(store, request.id)
+            if request.state is not State.CLOSED:
+                self._work(store, [request.id], progress)
+            return {**self.outcome(store, request.id), "notice": _notice(store, request)}
 
     def commit(
         self,
@@ -97,8 +100,9 @@ class Desk:
             request = self._file(store, owner, ids, wished, key, by)
             ids = () if request.state in transitions.TERMINAL else self._ids(store, request)
             if not ids:  # it is over, or its records were deleted for another request: nothing is left to prove
-                self._work(store, [request.id], None)
-                return self.outcome(store, request.id)
+                if request.state is not State.CLOSED:
+                    self._work(store, [request.id], None)
+                return {**self.outcome(store, request.id), "notice": _notice(store, request)}
             made = proving.committed(store, request, ids, wished)
             self.workspace.publish(store)
             return {**self._committed(store, request, made), "nonce": proving.read_nonce(store, request.id)}
@@ -288,14 +292,22 @@ class Desk:
         }
 
     def _filed(self, store: Store, key: str | None, wish: Wish) -> Request | None:
-        """The request under this key; without one, one for the same that is open, or that deleted it: a kill's work."""
-        if key is not None:
-            return self._under_key(store, key, wish)
-        records = artifacts.read_records(store)
+        """The request under this key; without one, one for the same that is open, or that deleted it: a kill's work.
+
+        **Raises:** `RequesterError("already-deleted")` for another wish, or a new key, for records that are gone.
+        """
+        here = _here(artifacts.read_records(store), wish.subject)
+        found = None if key is None else self._under_key(store, key, wish)
         with store.reading() as connection:
-            if (found := _open(connection, wish)) is not None or _here(records, wish.subject):
+            if key is None:
+                found = _open(connection, wish)
+            if found is not None or here:
                 return found
-            return requests.closed_for(connection, wish.subject)
+            over = requests.closed_for(connection, wish.subject)
+        again = [each for each in over if key is None and requests.by_the_same(each, wish)]
+        if over and not again:
+            raise RequesterError("already-deleted", f"request {over[0].id} deleted these records before")
+        return again[0] if again else None
 
     def _under_key(self, store: Store, key: str, wish: Wish) -> Request | None:
         """The request under this key, unless it was for somebody else, or by another method.
@@ -368,6 +380,16 @@ def _open(connection: Connection, wish: Wish) -> Request | None:
     """An open, verified request for the same by the same method."""
     still = requests.list_all(connection, transitions.OPEN)
     return next((each for each in still if each.verified_at is not None and requests.same(each, wish)), None)
+
+
+def _notice(store: Store, found: Request) -> dict[str, str] | None:
+    """What a person must know who asks for what was done before: that nothing was done now."""
+    if found.state is not State.CLOSED:
+        return None
+    with store.reading() as connection:
+        when = [event.at for event in history.read(connection, found.id) if event.move == "close"][-1]
+    said = f"nothing was done now: request {found.id} deleted these records, and was closed on {when:%Y-%m-%d}"
+    return {"code": "already-deleted", "message": said}
 
 
 def _checked_key(key: str | UUID | None) -> str | None:
