@@ -12,6 +12,7 @@ from expunge.journey import artifacts
 from expunge.journey.workspace import Workspace
 from expunge.training import Sharding
 
+KEY = "6f0e3f0a-1111-4111-8111-000000000001"
 RECIPE = ["--epochs", "3", "--shards", "4", "--slices", "2"]
 
 
@@ -292,46 +293,53 @@ def test_methods_and_doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path):
 
 
 def test_the_same_command_after_a_kill_carries_on_the_same_request(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    closed: dict, ws: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     from expunge.journey.steps import ModelSteps
 
-    folder = tmp_path / "ws"
-    assert main(["init", str(folder), *RECIPE]) == 0
-    config = folder / "expunge.toml"
-    config.write_text(config.read_text().replace("shadow_models = 64", "shadow_models = 8"))
-    assert main(["-w", str(folder), "train"]) == 0
+    same, filed = ("-w", str(ws), "forget", "--owner", "owner-021", "--key", KEY), len(requests(ws, capsys))
 
     def killed(*arguments: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(ModelSteps, "audit", killed)
-        assert main(["-w", str(folder), "forget", "--owner", "owner-007"]) == 130
-    assert run(capsys, "-w", str(folder), "forget", "--owner", "owner-007")[1]["state"] == "closed"
-    assert [each["state"] for each in run(capsys, "-w", str(folder), "status")[1]["requests"]] == ["closed"]
+        assert main([*same]) == 130
+    done = run(capsys, *same)[1]
+    assert (done["state"], done["notice"]) == ("closed", None), "carried on now, not found done"
+    assert [each["state"] for each in requests(ws, capsys)] == ["closed"] * (filed + 1)
 
 
-def test_a_key_that_was_used_for_somebody_else_is_refused(closed: dict, ws: Path, capsys: pytest.CaptureFixture[str]):
+def requests(ws: Path, capsys: pytest.CaptureFixture[str]) -> list[dict]:
+    return list(run(capsys, "-w", str(ws), "status")[1]["requests"])
+
+
+@pytest.fixture(scope="module")
+def keyed(ws: Path) -> tuple[str, ...]:
+    """A command with an idempotency key, carried out."""
+    command = ("forget", "--owner", "owner-021", "--key", KEY)
+    assert main(["-w", str(ws), *command]) == 0
+    return command
+
+
+def test_a_key_that_was_used_for_somebody_else_is_refused(
+    keyed: tuple[str, ...], ws: Path, capsys: pytest.CaptureFixture[str]
+):
     """Else the earlier person's receipt would be handed out for a person whose records are all still here."""
-    key = "6f0e3f0a-1111-4111-8111-000000000001"
-    first = run(capsys, "-w", str(ws), "forget", "--owner", "owner-021", "--key", key)[1]
-    before = contents(ws)
-    status, error, _ = run(capsys, "-w", str(ws), "forget", "--owner", "owner-022", "--key", key)
+    first, before = run(capsys, "-w", str(ws), *keyed)[1], contents(ws)
+    status, error, _ = run(capsys, "-w", str(ws), "forget", "--owner", "owner-022", "--key", KEY)
     assert (status, error["error"]["code"]) == (10, "key-reused")
     assert contents(ws) == before
-    again = run(capsys, "-w", str(ws), "forget", "--owner", "owner-021", "--key", key)[1]
+    again = run(capsys, "-w", str(ws), *keyed)[1]
     assert (again["request"], again["state"]) == (first["request"], "closed")
 
 
-def test_a_kill_after_the_close_is_caught_up(closed: dict, ws: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_kill_after_the_close_is_caught_up(keyed: tuple[str, ...], ws: Path, capsys: pytest.CaptureFixture[str]):
     """Killed between the close and the page: the owner is unknown by then, the log and the page still come."""
-    key = "6f0e3f0a-1111-4111-8111-000000000002"
-    same = ("forget", "--owner", "owner-024", "--key", key)
-    done = run(capsys, "-w", str(ws), *same)[1]
+    same, done = keyed, run(capsys, "-w", str(ws), *keyed)[1]
     page, checkpoint = Path(done["report"]), ws / "log" / "checkpoint"
     wanted = checkpoint.read_bytes()
-    for command in (same[:3], ("requests", "resume"), same):
+    for command in (("forget", "--owner", "owner-021"), ("requests", "resume"), same):
         page.unlink()
         checkpoint.unlink()
         answer = run(capsys, "-w", str(ws), *command)[1]
