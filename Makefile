@@ -23,6 +23,7 @@ docs: $(READY)  ## write the generated pages anew
 
 bench: $(READY)  ## speed as ratios within one run
 	$(BIN)/python benchmarks/stacked_training.py
+	$(BIN)/python benchmarks/shadows.py
 	$(BIN)/python benchmarks/receipts.py
 	$(BIN)/python benchmarks/valuation.py
 	$(BIN)/python benchmarks/curvature.py

@@ -704,6 +704,7 @@ class _Evidence:
         self.sound = False
 
     def signature(self) -> str:
+        """The envelope is signed by the key that was in force."""
         starts = check_rotations(self.bundle.keys, self.bundle.rotations)
         signer = [key for key, start in zip(self.bundle.keys, starts, strict=True) if start <= self.bundle.index][-1]
         payload = open_envelope(self.bundle.envelope, STATEMENT_TYPE, (signer,))
@@ -711,6 +712,7 @@ class _Evidence:
         return f"Ed25519 by key {key_id(signer)}"
 
     def key_trusted(self) -> str:
+        """The key is the one that the caller trusts, or vouched for by it."""
         self._signed()  # until then the key history is the bundle's word
         ids = [key_id(public) for public in self.bundle.keys]
         if self.key is None:
@@ -720,12 +722,14 @@ class _Evidence:
         return "the trusted key, or one that it vouches for"
 
     def inclusion(self) -> str:
+        """The receipt stands in the log."""
         head = open_checkpoint(self.bundle.checkpoint, self.bundle.keys[-1:], alone=True)
         leaf = leaf_hash(self.bundle.entry)
         verify_inclusion(self.bundle.index, head.size, leaf, head.root, self.bundle.inclusion)
         return f"leaf {self.bundle.index} of {head.size} in {head.origin}"
 
     def consistency(self) -> str:
+        """The log extends the checkpoint that the caller kept."""
         head = open_checkpoint(self.bundle.checkpoint, self.bundle.keys[-1:], alone=True)
         for old in self.bundle.earlier:
             verify_consistency(old.size, head.size, old.root, head.root, old.proof)
@@ -737,6 +741,7 @@ class _Evidence:
         return f"{head.size} leaves extend the {kept.size} of the kept checkpoint"
 
     def model_file(self) -> str:
+        """The caller's model file is the one that the receipt binds."""
         if self.model is None:
             raise Refused("not-asked", "give --model with the model file")
         with self.model.open("rb") as file:
@@ -746,6 +751,7 @@ class _Evidence:
         return f"SHA-256 {digest}"
 
     def deletion(self) -> str:
+        """Between the two data roots, the named records became tombstones."""
         receipt = self._complete()
         data, gone = receipt["data"], receipt["forgotten"]["commitments"]
         plain = data["deletion_proof"]
@@ -764,11 +770,13 @@ class _Evidence:
         return f"of {plain['size']} leaves the {len(gone)} of this receipt became tombstones{beside}"
 
     def receipt_complete(self) -> str:
+        """Every field is there, and of its form."""
         for fault in statement_faults(self._signed()):
             raise Refused("receipt-incomplete", fault)
         return f"{len(PREDICATE) + 1} fields as docs/verify.md lists them"
 
     def not_covered(self) -> str:
+        """The receipt says what it does not cover."""
         return f"{len(left_out(self._signed()))} named"
 
     def _signed(self) -> Any:

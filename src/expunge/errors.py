@@ -82,7 +82,10 @@ class ProviderDishonest(ExpungeError):
 
 # code -> (family, advice). Codes are for ever: add, never rename. Kept in alphabetical order.
 CATALOGUE: Final[dict[str, tuple[type[ExpungeError], str]]] = {
-    "already-deleted": (RequesterError, "Nothing is left to delete; `expunge status` shows the earlier request."),
+    "already-deleted": (
+        RequesterError,
+        "Nothing is left to delete; `expunge requests show` tells what was done under the earlier request.",
+    ),
     "already-extended": (OperatorError, "A deadline is extended once; the law gives no second time."),
     "already-trained": (OperatorError, "A workspace holds one model for its lifetime."),
     "altered-copy": (RequesterError, "Name the records by their ids, or submit them unchanged."),
@@ -178,7 +181,7 @@ CATALOGUE: Final[dict[str, tuple[type[ExpungeError], str]]] = {
     "unknown-node": (OperatorError, "`expunge case check` lists the nodes and defeaters."),
     "unknown-owner": (RequesterError, "Owner ids are compared exactly; whoever was forgotten is unknown, too."),
     "unknown-reason": (OperatorError, "Use one of the Data Rights Protocol's reasons."),
-    "unknown-record": (RequesterError, "Check the ids; record ids are compared exactly."),
+    "unknown-record": (RequesterError, "Ids are compared exactly; a record that was deleted is unknown, too."),
     "unknown-regime": (OperatorError, "The known regimes stand in deadlines.json."),
     "unknown-request": (OperatorError, "`expunge requests list` shows the requests."),
     "unknown-salt": (OperatorError, "`expunge requests show` names the salts of a request."),

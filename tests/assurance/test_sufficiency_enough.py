@@ -6,6 +6,7 @@ import torch
 
 from expunge.assurance import learning_curve
 from expunge.assurance.evidence import Verdict
+from expunge.errors import OperatorError
 from expunge.records import Records
 
 
@@ -34,3 +35,10 @@ def test_the_verdict_follows_the_curve(errors: dict[int, float], held: bool, mon
     own = people(24)
     found = learning_curve.Enough().run({"train": own, "test": own}, {"sizes": [3, 6, 12], "draws": 4, "most": 0.05})
     assert found.verdict is (Verdict.HOLDS if held else Verdict.FAILS)
+
+
+def test_records_that_are_no_table_are_refused_by_code(records: Records) -> None:
+    """The case that `case start` writes is one of tables: on images the check says so, and stays undecided."""
+    with pytest.raises(OperatorError) as refused:
+        learning_curve.Enough().run({"train": records, "test": records}, {"sizes": [3], "draws": 2, "most": 0.05})
+    assert refused.value.code == "bad-case"

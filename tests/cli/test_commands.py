@@ -12,6 +12,7 @@ from expunge.journey import artifacts
 from expunge.journey.workspace import Workspace
 from expunge.training import Sharding
 
+KEY = "6f0e3f0a-1111-4111-8111-000000000001"
 RECIPE = ["--epochs", "3", "--shards", "4", "--slices", "2"]
 
 
@@ -107,11 +108,6 @@ def test_the_forgotten_bytes_are_nowhere_in_the_store(ws: Path, closed: dict, ca
     assert b"owner-008" in everything
 
 
-def test_salts_are_destroyed_for_good(ws: Path, closed: dict, capsys: pytest.CaptureFixture[str]):
-    status, found, _ = run(capsys, "-w", str(ws), "forget-salt", closed["request"])
-    assert (status, found["destroyed"]) == (0, closed["forgotten"])
-
-
 def test_a_kept_checkpoint_is_extended(ws: Path, closed: dict, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     kept = tmp_path / "checkpoint"
     kept.write_text(run(capsys, "-w", str(ws), "log")[1]["checkpoint"], "utf-8")
@@ -130,6 +126,12 @@ BAD = {
     "no such command": (["forgive"], "bad-arguments"),
     "a key that is no UUID": (["forget", "--owner", "owner-008", "--key", "x"], "bad-arguments"),
     "a pickle as a model": (["adopt", "{tmp}/model.pkl"], "not-a-model"),
+    "deleting twice, by another method": (["forget", "--owner", "owner-007", "--method", "retrain"], "already-deleted"),
+    "deleting twice, under a new key": (
+        ["forget", "--owner", "owner-007", "--key", "6f0e3f0a-1111-4111-8111-000000000007"],
+        "already-deleted",
+    ),
+    "deleting twice, by record": (["forget", "--records", "{tmp}/gone.txt"], "unknown-record"),
     "unknown request": (["requests", "show", "r0"], "unknown-request"),
     "a hold on a closed request": (["requests", "hold", "{request}", "--by", "me", "--reason", "late"], "illegal-move"),
 }
@@ -146,6 +148,7 @@ def test_bad_input_is_one_line_with_a_code_and_changes_nothing(
     (tmp_path / "ids.txt").write_text("digit-0001\nno-such-record\n")
     (tmp_path / "empty.txt").write_text("\n")
     records = digits()
+    (tmp_path / "gone.txt").write_text("\n".join(records.owned_by("owner-007")))
     left = records.without(records.owned_by("owner-007"))
     (tmp_path / "all.txt").write_text("\n".join(left.ids))
     (tmp_path / "model.pkl").write_bytes(pickle.dumps({"weights": [1.0]}))
@@ -161,6 +164,28 @@ def test_bad_input_is_one_line_with_a_code_and_changes_nothing(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert len(captured.err.splitlines()) == 2
+
+
+def test_the_very_same_deletion_again_says_that_nothing_was_done(
+    ws: Path, closed: dict, capsys: pytest.CaptureFixture[str]
+):
+    """A retry must find its outcome; a person who deletes twice must not take it for a second deletion."""
+    before = contents(ws)
+    status, again, _ = run(capsys, "-w", str(ws), "forget", "--owner", "owner-007")
+    notice = again.pop("notice")
+    assert (status, notice["code"]) == (0, "already-deleted")
+    assert closed["request"] in notice["message"]
+    assert {**again, "notice": None} == closed
+    assert main(["-w", str(ws), "forget", "--owner", "owner-007"]) == 0
+    assert capsys.readouterr().out.startswith("Nothing was done now: ")
+    assert contents(ws) == before
+
+
+def test_training_again_finds_it_done_and_writes_nothing(ws: Path, closed: dict, capsys: pytest.CaptureFixture[str]):
+    before = contents(ws)
+    status, found, _ = run(capsys, "-w", str(ws), "train")
+    assert (status, found["model"], found["gradient_evaluations"]) == (0, closed["model"], 0)
+    assert contents(ws) == before
 
 
 BAD_INIT = {
@@ -268,46 +293,53 @@ def test_methods_and_doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path):
 
 
 def test_the_same_command_after_a_kill_carries_on_the_same_request(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    closed: dict, ws: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     from expunge.journey.steps import ModelSteps
 
-    folder = tmp_path / "ws"
-    assert main(["init", str(folder), *RECIPE]) == 0
-    config = folder / "expunge.toml"
-    config.write_text(config.read_text().replace("shadow_models = 64", "shadow_models = 8"))
-    assert main(["-w", str(folder), "train"]) == 0
+    same, filed = ("-w", str(ws), "forget", "--owner", "owner-021", "--key", KEY), len(requests(ws, capsys))
 
     def killed(*arguments: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(ModelSteps, "audit", killed)
-        assert main(["-w", str(folder), "forget", "--owner", "owner-007"]) == 130
-    assert run(capsys, "-w", str(folder), "forget", "--owner", "owner-007")[1]["state"] == "closed"
-    assert [each["state"] for each in run(capsys, "-w", str(folder), "status")[1]["requests"]] == ["closed"]
+        assert main([*same]) == 130
+    done = run(capsys, *same)[1]
+    assert (done["state"], done["notice"]) == ("closed", None), "carried on now, not found done"
+    assert [each["state"] for each in requests(ws, capsys)] == ["closed"] * (filed + 1)
 
 
-def test_a_key_that_was_used_for_somebody_else_is_refused(closed: dict, ws: Path, capsys: pytest.CaptureFixture[str]):
+def requests(ws: Path, capsys: pytest.CaptureFixture[str]) -> list[dict]:
+    return list(run(capsys, "-w", str(ws), "status")[1]["requests"])
+
+
+@pytest.fixture(scope="module")
+def keyed(ws: Path) -> tuple[str, ...]:
+    """A command with an idempotency key, carried out."""
+    command = ("forget", "--owner", "owner-021", "--key", KEY)
+    assert main(["-w", str(ws), *command]) == 0
+    return command
+
+
+def test_a_key_that_was_used_for_somebody_else_is_refused(
+    keyed: tuple[str, ...], ws: Path, capsys: pytest.CaptureFixture[str]
+):
     """Else the earlier person's receipt would be handed out for a person whose records are all still here."""
-    key = "6f0e3f0a-1111-4111-8111-000000000001"
-    first = run(capsys, "-w", str(ws), "forget", "--owner", "owner-021", "--key", key)[1]
-    before = contents(ws)
-    status, error, _ = run(capsys, "-w", str(ws), "forget", "--owner", "owner-022", "--key", key)
+    first, before = run(capsys, "-w", str(ws), *keyed)[1], contents(ws)
+    status, error, _ = run(capsys, "-w", str(ws), "forget", "--owner", "owner-022", "--key", KEY)
     assert (status, error["error"]["code"]) == (10, "key-reused")
     assert contents(ws) == before
-    again = run(capsys, "-w", str(ws), "forget", "--owner", "owner-021", "--key", key)[1]
+    again = run(capsys, "-w", str(ws), *keyed)[1]
     assert (again["request"], again["state"]) == (first["request"], "closed")
 
 
-def test_a_kill_after_the_close_is_caught_up(closed: dict, ws: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_kill_after_the_close_is_caught_up(keyed: tuple[str, ...], ws: Path, capsys: pytest.CaptureFixture[str]):
     """Killed between the close and the page: the owner is unknown by then, the log and the page still come."""
-    key = "6f0e3f0a-1111-4111-8111-000000000002"
-    same = ("forget", "--owner", "owner-024", "--key", key)
-    done = run(capsys, "-w", str(ws), *same)[1]
+    same, done = keyed, run(capsys, "-w", str(ws), *keyed)[1]
     page, checkpoint = Path(done["report"]), ws / "log" / "checkpoint"
     wanted = checkpoint.read_bytes()
-    for command in (same[:3], ("requests", "resume"), same):
+    for command in (("forget", "--owner", "owner-021"), ("requests", "resume"), same):
         page.unlink()
         checkpoint.unlink()
         answer = run(capsys, "-w", str(ws), *command)[1]
@@ -363,3 +395,10 @@ def test_a_red_teams_copies_meet_the_gate_at_the_command_line(
         assert status != 0
         assert refused["error"]["code"] == code
     assert contents(ws) == before
+
+
+def test_salts_are_destroyed_for_good(ws: Path, closed: dict, capsys: pytest.CaptureFixture[str]):
+    status, found, _ = run(capsys, "-w", str(ws), "forget-salt", closed["request"])
+    assert (status, found["destroyed"]) == (0, closed["forgotten"])
+    status, refused, _ = run(capsys, "-w", str(ws), "forget", "--owner", "owner-007")
+    assert (status, refused["error"]["code"]) == (10, "unknown-owner"), "nothing tells any more that they were here"

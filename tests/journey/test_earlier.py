@@ -191,7 +191,9 @@ def test_a_deletion_between_the_look_and_the_filing_is_seen(
 def test_the_same_again_after_the_close_is_the_same_until_the_salts_go(workspace: Workspace, store: Store):
     desk, owner = Desk(workspace), next_owner(store)
     outcome = desk.forget(owner=owner)
-    assert desk.forget(owner=owner) == outcome
+    again = desk.forget(owner=owner)
+    assert (outcome.pop("notice"), again.pop("notice")["code"]) == (None, "already-deleted")
+    assert again == outcome
     everything = b"".join(path.read_bytes() for path in workspace.folder.rglob("*") if path.is_file())
     assert owner.encode() not in everything
     desk.forget_salts(outcome["request"], "asked for")
@@ -284,6 +286,8 @@ def test_copies_and_keys_used_again_after_the_close_find_their_request_and_no_ot
     others = ({"owner": "nobody-9"}, {"ids": ["never-here"]}, {"ids": copies.ids, "method": FineTune()})
     strangers = replace(copies, ids=tuple(f"x-{each}" for each in copies.ids))
     for asked, code in (
+        ({"copies": copies, "key": key[:-1] + "9"}, "already-deleted"),
+        ({"copies": copies, "method": FineTune()}, "already-deleted"),
         *(({**each, "key": key}, "key-reused") for each in others),
         ({"copies": strangers}, "unknown-record"),
     ):

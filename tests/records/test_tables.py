@@ -227,3 +227,9 @@ def test_real_tables_load(data_folder: Path):
         first = next(csv.DictReader(lines))
     assert len(set(records.owners)) == 30
     assert restore_targets(records.targets, records.preparation)[0].item() == pytest.approx(float(first["BG"]))
+
+
+def test_features_of_what_is_no_table_have_no_names():
+    with pytest.raises(OperatorError) as refused:
+        feature_names({"kind": "array"})
+    assert refused.value.code == "bad-data"

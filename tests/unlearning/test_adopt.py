@@ -1,12 +1,14 @@
+import inspect
+
 import pytest
 import torch
 from torch import nn
 
-from expunge.errors import ProgrammerError
+from expunge.errors import ProgrammerError, RequesterError
 from expunge.networks import InPython
 from expunge.records import Records
 from expunge.training import Recipe, Sharding, train
-from expunge.unlearning import FineTune, adopt, unlearn
+from expunge.unlearning import FineTune, adopt, prepare, unlearn
 
 
 def make() -> nn.Module:
@@ -57,6 +59,22 @@ def test_what_does_not_fit_is_refused(module: nn.Module, recipe: Recipe, code: s
     with pytest.raises(ProgrammerError) as caught:
         adopt(module, few, recipe)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("offered", [make().state_dict(), None, make], ids=["weights alone", "nothing", "a factory"])
+def test_what_is_no_module_is_refused(offered: object, few: Records):
+    with pytest.raises(ProgrammerError) as caught:
+        inspect.unwrap(adopt)(offered, few, Recipe(network=InPython(make)))  # as a user without our type checks would
+    assert caught.value.code == "no-parameters"
+
+
+@pytest.mark.parametrize("wrong", ["the records", "one id", "numbers"])
+def test_a_forget_set_that_is_no_collection_of_ids_is_refused(wrong: str, few: Records):
+    trained = adopt(make(), few, Recipe(network=InPython(make)))
+    asked = {"the records": few.train, "one id": few.ids[0], "numbers": [0, 1]}[wrong]
+    with pytest.raises(RequesterError) as caught:
+        inspect.unwrap(prepare)(trained, few, asked)
+    assert caught.value.code == "unknown-record"
 
 
 def test_the_module_is_copied(few: Records):

@@ -8,6 +8,7 @@ import numpy as np
 
 from expunge.assurance.evidence import Finding, Verdict
 from expunge.assurance.pictures import curve, shown
+from expunge.errors import OperatorError
 from expunge.randomness import numpy_generator
 from expunge.records import Records
 
@@ -23,8 +24,13 @@ class Enough:
     inputs: tuple[str, ...] = ("train", "test")
 
     def run(self, subjects: Mapping[str, Any], arguments: Mapping[str, Any]) -> Finding:
-        """Fit the curve."""
+        """Fit the curve.
+
+        **Raises:** `OperatorError("bad-case")` for records that are no table with a number as its target.
+        """
         train, test = subjects["train"], subjects["test"]
+        if train.classes or len(train.shape) != 1:
+            raise OperatorError("bad-case", "a learning curve is fitted to a table whose target is a number")
         curves = [_curve(train, test, arguments["sizes"], draw) for draw in range(int(arguments["draws"]))]
         gaps = [_gap(*each) for each in curves]
         gap, spread = float(np.mean(gaps)), float(np.std(gaps, ddof=1) / len(gaps) ** 0.5)

@@ -24,11 +24,13 @@ class _Strict(yaml.SafeLoader):
     """YAML without aliases, repeated keys, and texts that become dates."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
+        """Refuses aliases, which could blow a small file up."""
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases are not allowed")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """Refuses keys that are no texts, or stand twice."""
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         if not all(isinstance(key, str) for key in keys) or len(set(keys)) != len(keys):
             raise yaml.YAMLError(f"keys must be texts, each once{node.start_mark}")
@@ -45,6 +47,7 @@ class _Writer(yaml.SafeDumper):
     """YAML without aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
+        """Every value is written out where it stands."""
         del data
         return True
 

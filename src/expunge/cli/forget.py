@@ -51,6 +51,10 @@ def forget(
 ) -> None:
     """Carry a deletion request from receipt of the request to a signed receipt for it.
 
+    The very same command again finds its request: carried on after a kill; after the close, the outcome of then under
+    the notice `already-deleted`. Another method or key for records that are gone is refused by that code, and once
+    `forget-salt` has run nothing tells any more that they were here.
+
     Example: expunge -w ws forget --owner owner-007
 
     Example: expunge -w ws forget --owner owner-007 --owner owner-012
@@ -107,6 +111,7 @@ def words(result: Result) -> str:
         return f"Request {result['request']} is {result['state']}: see `expunge requests show {result['request']}`."
     cost = result["cost"]
     lines = [
+        *_notice(result),
         f"Request {result['request']}: {result['forgotten']} records deleted by {result['method']} "
         f"(claim: {result['claim']}), {result['state']}.",
         f"Cost    {cost['gradient_evaluations']:,} gradient evaluations; {_alternatives(cost)}",
@@ -128,6 +133,12 @@ def _batch(result: Result) -> str:
     done = result["requests"]
     label = "" if result["batch"] is None else f" of batch {result['batch']}"
     return "\n\n".join([f"{len(done)} requests{label}:", *map(words, done)])
+
+
+def _notice(result: Result) -> list[str]:
+    """Said first to whoever asks for what was done before: another process's retry, or a person's second deletion."""
+    notice = result.get("notice")
+    return [] if notice is None else [f"{notice['message'].capitalize()} [{notice['code']}]."]
 
 
 def _committed(result: Result) -> str:

@@ -38,6 +38,7 @@ class _Bar:
         self._shown = 0.0
 
     def show(self, tick: Tick, *, final: bool) -> None:
+        """Rewrite the line, ten times a second at most."""
         now = time.monotonic()
         if not final and now - self._shown < 0.1:
             return
@@ -58,6 +59,7 @@ class _Lines:
         self._shown = -1.0
 
     def show(self, tick: Tick, *, final: bool) -> None:
+        """Write a line, once a second at most."""
         if not final and time.monotonic() - self._shown < 1:
             return
         self._shown = time.monotonic()

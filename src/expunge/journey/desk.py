@@ -63,7 +63,9 @@ class Desk:
 
         **Raises:** `RequesterError("altered-copy" | "not-owner")` for copies;
         `RequesterError("unknown-owner" | "unknown-record" | "nothing-to-delete" | "delete-everything")`;
-        what the method refuses; `OperatorError("not-trained")`; `RequesterError("key-reused")`.
+        what the method refuses; `OperatorError("not-trained")`; `RequesterError("key-reused")`;
+        `RequesterError("already-deleted")` for records that are gone, by another wish than the one that deleted them.
+        The very same wish is a retry: it has the outcome of then, and a `notice` under that code.
         """
         with self.workspace.store() as store:
             self._catch_up(store)
@@ -72,8 +74,9 @@ class Desk:
                     screened.check_copies(store, copies, owner)
                 ids, owner = copies.ids, None
             (request,) = filing.file(store, {filing.subject(owner, ids): key}, method, by)
-            self._work(store, [request.id], progress)
-            return self.outcome(store, request.id)
+            if request.state is not State.CLOSED:
+                self._work(store, [request.id], progress)
+            return self._answer(store, request)
 
     def forget_batch(
         self,
@@ -93,9 +96,10 @@ class Desk:
         with self.workspace.store() as store:
             self._catch_up(store)
             found = filing.file(store, filing.batch(owners, key), method, by, requests.new_id("b"))
-            self._work(store, [request.id for request in found], progress)
+            if ids := [request.id for request in found if request.state is not State.CLOSED]:
+                self._work(store, ids, progress)
             labels = {request.batch for request in found}
-            done = [self.outcome(store, request.id) for request in found]
+            done = [self._answer(store, request) for request in found]
             return {"batch": labels.pop() if len(labels) == 1 else None, "requests": done}
 
     def commit(
@@ -118,8 +122,9 @@ class Desk:
             (request,) = filing.file(store, {filing.subject(owner, ids): key}, wished, by)
             ids = () if request.state in transitions.TERMINAL else self._ids(store, request)
             if not ids:  # it is over, or its records were deleted for another request: nothing is left to prove
-                self._work(store, [request.id], None)
-                return self.outcome(store, request.id)
+                if request.state is not State.CLOSED:
+                    self._work(store, [request.id], None)
+                return self._answer(store, request)
             made = proving.committed(store, request, ids, wished)
             self.workspace.publish(store)
             return {**self._committed(store, request, made), "nonce": proving.read_nonce(store, request.id)}
@@ -176,6 +181,10 @@ class Desk:
                 "requests": [self._line(store, request) for request in done.requests],
                 "waiting": dict(done.waiting),
             }
+
+    def _answer(self, store: Store, found: Request) -> dict[str, Any]:
+        """The outcome, to whoever asked: under a notice where the request was closed when it was `found`."""
+        return {**self.outcome(store, found.id), "notice": _notice(store, found)}
 
     def outcome(self, store: Store, request: str) -> dict[str, Any]:
         """What became of a request: what was done, what it cost, and where its receipt is."""
@@ -313,6 +322,16 @@ class Desk:
             "records": None if screened is None else screened["records"],
             "method": request.method if done is None else done["method"],
         }
+
+
+def _notice(store: Store, found: Request) -> dict[str, str] | None:
+    """What a person must know who asks for what was done before: that nothing was done now."""
+    if found.state is not State.CLOSED:
+        return None
+    with store.reading() as connection:
+        when = [event.at for event in history.read(connection, found.id) if event.move == "close"][-1]
+    said = f"nothing was done now: request {found.id} deleted these records, and was closed on {when:%Y-%m-%d}"
+    return {"code": "already-deleted", "message": said}
 
 
 def _write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:

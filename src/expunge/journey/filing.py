@@ -76,14 +76,22 @@ def here(records: Records, subject: Subject) -> bool:
 
 
 def _filed(store: Store, key: str | None, wish: Wish) -> Request | None:
-    """The request under this key; without one, one for the same that is open, or that deleted it: a kill's work."""
-    if key is not None:
-        return _under_key(store, key, wish)
-    records = artifacts.read_records(store)
+    """The request under this key; without one, one for the same that is open, or that deleted it: a kill's work.
+
+    **Raises:** `RequesterError("already-deleted")` for another wish, or a new key, for records that are gone.
+    """
+    still = here(artifacts.read_records(store), wish.subject)
+    found = None if key is None else _under_key(store, key, wish)
     with store.reading() as connection:
-        if (found := _open(connection, wish)) is not None or here(records, wish.subject):
+        if key is None:
+            found = _open(connection, wish)
+        if found is not None or still:
             return found
-        return requests.closed_for(connection, wish.subject)
+        over = requests.closed_for(connection, wish.subject)
+    again = [each for each in over if key is None and requests.by_the_same(each, wish)]
+    if over and not again:
+        raise RequesterError("already-deleted", f"request {over[0].id} deleted these records before")
+    return again[0] if again else None
 
 
 def _under_key(store: Store, key: str, wish: Wish) -> Request | None:

@@ -150,19 +150,20 @@ def by_the_same(found: Request, wish: Wish) -> bool:
     return strict_json.canonical(found.method) == strict_json.canonical(wish.method)
 
 
-def closed_for(connection: Connection, subject: Subject) -> Request | None:
-    """The latest closed request that concerned this, told by its salted commitment; None once the salt is gone."""
+def closed_for(connection: Connection, subject: Subject) -> list[Request]:
+    """The closed requests that concerned this, latest first: told by salted commitments, as long as the salts stay."""
     found = {
         event.request: event.detail["subject"]
         for event in history.moves(connection, "close")
         if "subject" in event.detail
     }
     kept = salts.read(connection, map(subjects.salt_name, found))
-    for request in reversed(found):
-        salt = kept.get(subjects.salt_name(request))
-        if salt is not None and subjects.commitment(salt, subject) == found[request]:
-            return get(connection, request)
-    return None
+    return [
+        get(connection, request)
+        for request in reversed(found)
+        if (salt := kept.get(subjects.salt_name(request))) is not None
+        and subjects.commitment(salt, subject) == found[request]
+    ]
 
 
 def concerned(connection: Connection, request: Request, subject: Subject) -> bool | None:

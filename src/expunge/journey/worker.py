@@ -177,6 +177,7 @@ class _Worker:
             self._ids = _chosen(connection, ids)
 
     def carry(self, retry: bool) -> Outcome:
+        """Carry every request as far as it goes; with `retry`, failed ones from the step that failed."""
         if retry:
             self._retry()
         for stage in _BEFORE:

@@ -18,10 +18,12 @@ from expunge.networks import check_fit, initialise, needs_two_records
 from expunge.progress import Progress
 from expunge.records import DataTree, Records, commitments, new_salts
 from expunge.training import Executor, Model, Recipe, Trained, courses, train
-from expunge.training.courses import check_batches, first_with_records
+from expunge.training.courses import all_trained, check_batches, first_with_records
 
 SNAPSHOT_STEPS: Final = 1000
 """Optimiser steps between snapshots inside a stage: seconds of work that a kill can cost."""
+
+_OTHERWISE: Final = "the model was adopted or changed by a deletion; training would replace it without a receipt"
 
 DATA: Final = "data"
 """Setting under which stands what the records were read from, as the user named it, without folders."""
@@ -56,6 +58,7 @@ class Workspace:
         config.write(folder, carry_out.SHADOWS, carry_out.FEW_SHADOWS)
 
         def fill(tx: Transaction) -> None:
+            """All that a new store holds, in its first transaction."""
             artifacts.put_records(tx, WORKSPACE, records)
             artifacts.put_tree(tx, WORKSPACE, tree)
             objects.put_json(tx, plain, "recipe", (WORKSPACE, "recipe"))
@@ -105,15 +108,23 @@ class Workspace:
     def train(self, progress: Progress | None = None, executor: Executor | None = None) -> dict[str, Any]:
         """Train the recipe on the records; stages and snapshots survive a kill, and the same call carries on.
 
-        **Raises:** `OperatorError("bad-config")` for settings that a later step would refuse; what training and
-        the store raise.
+        Once it is done, the same call finds it done and writes nothing.
+
+        **Raises:** `OperatorError("bad-config")` for settings that a later step would refuse;
+        `OperatorError("already-trained")` where the model came otherwise; what training and the store raise.
         """
         config.read(self.folder)
         with self.store() as store:
             records, recipe = artifacts.read_records(store), artifacts.read_recipe(store)
             checkpoints = StoredCheckpoints(store, TRAINING, every=SNAPSHOT_STEPS)
+            present = artifacts.digest_of(store, WORKSPACE, "model")
+            if present is not None and not all_trained(recipe, records.train, checkpoints.known):
+                raise OperatorError("already-trained", _OTHERWISE)
             trained = train(recipe, records, checkpoints=checkpoints, progress=progress, executor=executor)
-            self._keep(store, trained)
+            if present is None:
+                self._keep(store, trained)
+            elif present != trained.model.digest:
+                raise OperatorError("already-trained", _OTHERWISE)
         return {**_quality(trained.model, records), **_spent(trained), "model": trained.model.digest}
 
     def adopt(self, path: Path) -> dict[str, Any]:
@@ -133,7 +144,7 @@ class Workspace:
             records, recipe = artifacts.read_records(store), artifacts.read_recipe(store)
             module = initialise(recipe.network, records.shape, records.classes, seed=recipe.seed, name="network")
             try:
-                module.load_state_dict(state)
+                module.load_state_dict(state, assign=True)  # copying would cast another type, silently
             except RuntimeError:
                 raise OperatorError("bad-data", "the weights do not fit the workspace's network") from None
             trained = adopt(module, records, recipe)

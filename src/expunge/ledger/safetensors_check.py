@@ -58,7 +58,7 @@ def check_file(path: Path) -> Header:
     **Raises:** as `check`; `OperatorError("no-such-file" | "io-error")`.
     """
     if not path.is_file():
-        raise OperatorError("no-such-file", f"there is no file {path.name[:100]!r}")
+        raise OperatorError("no-such-file", f"{str(path)[-100:]!r} is no file")
     with files.judged(), path.open("rb") as file:
         return _checked(file.read(8 + MAX_HEADER), path.stat().st_size)
 

@@ -85,6 +85,7 @@ class _Cosines(nn.Module):
         self.phases: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
+        """Features `[records, frequencies]` of length one."""
         return _sized(torch.cos(x.flatten(1) @ self.frequencies.T + self.phases))
 
 
@@ -98,6 +99,7 @@ class _Moduli(nn.Module):
         self.grid = grid
 
     def forward(self, x: Tensor) -> Tensor:
+        """Features `[records, cells]` of length one."""
         records, channels = x.shape[:2]
         planes = x.reshape(records * channels, 1, *x.shape[2:])
         answers = nn.functional.conv2d(planes, self.filters, stride=2, padding=self.filters.shape[-1] // 2)

@@ -47,6 +47,7 @@ class _Block(nn.Module):
         self.shortcut = nn.Identity() if same else nn.Conv2d(before, after, 1, stride=stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """What the convolutions add to the shortcut, cut off below zero."""
         return torch.relu(self.body(x) + self.shortcut(x))
 
 

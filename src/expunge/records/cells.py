@@ -114,6 +114,7 @@ class _Cells:
 
     @staticmethod
     def of(column: "pa.ChunkedArray", name: str) -> "_Cells":
+        """The distinct values of a column of texts; refuses empty and overlong ones."""
         import pyarrow as pa
         import pyarrow.compute as pc
 

@@ -70,7 +70,12 @@ def width_of(steps: Iterable[Mapping[str, Any]]) -> int:
 
 
 def feature_names(preparation: Preparation) -> list[str]:
-    """A name for each feature of a table, in order: `age`, `city=Oslo`, `city=Rome`."""
+    """A name for each feature of a table, in order: `age`, `city=Oslo`, `city=Rome`.
+
+    **Raises:** `OperatorError("bad-data")` for the preparation of what is no table.
+    """
+    if preparation.get("kind") != "table":
+        raise bad("the records are no table: their features have no names", "Give a table (.csv, .parquet).")
     return [
         name
         for step in preparation["columns"]

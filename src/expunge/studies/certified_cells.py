@@ -50,6 +50,7 @@ class _Kept(MemoryCheckpoints):
     kept: dict[int, State] = field(default_factory=dict)
 
     def save_snapshot(self, name: str, snapshot: Snapshot) -> None:
+        """Keep it beside all the others."""
         self.kept[snapshot.step] = snapshot.state
 
 

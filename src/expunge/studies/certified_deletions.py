@@ -81,6 +81,7 @@ class _Scene:
     """Test accuracy of a fresh network by epochs: trained once for all methods of the same effort."""
 
     def reference(self, name: str, done: Retrained) -> Row:
+        """The row of a retraining, compared with itself."""
         base = {"method": name, "claim": "exact", "epsilon": 0.0, "delta": 0.0}
         cost = self._cost(done.seconds, done.evaluations, done)
         return {**base, **cost, **quality(done.model, self.records, self.forget, done.model)}

@@ -83,6 +83,7 @@ def at_random(share: float) -> Forget:
     """A share of the training records, over all classes."""
 
     def draw(records: Records, seed: int) -> tuple[str, ...]:
+        """A forget set of one seed."""
         part = records.train
         order = numpy_generator(seed, f"study/sparsity/random/{share}").permutation(len(part))
         return tuple(part.ids[row] for row in sorted(order[: max(2, round(share * len(part)))]))
@@ -102,6 +103,7 @@ def memorised(recipe: Recipe, share: float = 0.05) -> Forget:
     """Records that are learnt by heart: of lowest confidence in a model that was trained on the other half."""
 
     def draw(records: Records, seed: int) -> tuple[str, ...]:
+        """A forget set of one seed."""
         part = records.train
         order = numpy_generator(seed, "study/sparsity/halves").permutation(len(part))
         known = np.zeros(len(part))

@@ -62,6 +62,7 @@ class _Known:
         self.register = Constituents()
 
     def utilities(self, coalitions: np.ndarray) -> np.ndarray:
+        """Utilities from the cache; what a run would train for them is counted."""
         self.register.plan(self.partition, coalitions)
         return self.cache.utilities(coalitions)
 

@@ -67,6 +67,7 @@ class _Sum:
         self.parts, self.owners = (one, two), one.owners
 
     def utilities(self, coalitions: np.ndarray) -> np.ndarray:
+        """The sum of both games."""
         return np.asarray(self.parts[0].utilities(coalitions) + self.parts[1].utilities(coalitions))
 
 
@@ -77,6 +78,7 @@ class _Alike:
         self.game, self.twins, self.owners = game, twins, game.owners
 
     def utilities(self, coalitions: np.ndarray) -> np.ndarray:
+        """The mean of the game and of the game with the two exchanged."""
         swapped = coalitions.copy()
         swapped[:, list(self.twins)] = coalitions[:, list(self.twins[::-1])]
         return np.asarray((self.game.utilities(coalitions) + self.game.utilities(swapped)) / 2)
@@ -89,6 +91,7 @@ class _Without:
         self.game, self.owner, self.owners = game, owner, game.owners
 
     def utilities(self, coalitions: np.ndarray) -> np.ndarray:
+        """The game played without the one owner."""
         less = coalitions.copy()
         less[:, self.owner] = False
         return np.asarray(self.game.utilities(less))

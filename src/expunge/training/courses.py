@@ -1,7 +1,7 @@
 """Courses: what each constituent network goes through. One course per network, one stage per slice."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -56,6 +56,15 @@ def evaluations(recipe: Recipe, plan: Iterable[Course]) -> int:
 def first_with_records(course: Course) -> Stage | None:
     """The stage in which a network that starts from its initial weights is pruned."""
     return next((stage for stage in course.stages if stage.rows), None)
+
+
+def all_trained(recipe: Recipe, records: Records, known: Container[str]) -> bool:
+    """Whether each network of the recipe that has records has its last stage among the `known` checkpoints.
+
+    **Arguments:** `records`: the training part only.
+    """
+    last = (course.stages[-1] for course in courses(recipe, records))
+    return all(stage.name in known for stage in last if stage.rows)
 
 
 def _of_pruning(recipe: Recipe, course: Course) -> int:

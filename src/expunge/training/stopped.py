@@ -34,6 +34,7 @@ class _Snapshots(MemoryCheckpoints):
     kept: dict[int, State] = field(default_factory=dict)
 
     def save_snapshot(self, name: str, snapshot: Snapshot) -> None:
+        """Keep it beside all the others."""
         self.kept[snapshot.step] = snapshot.state
 
 

@@ -22,6 +22,8 @@ def adopt(module: nn.Module, records: Records, recipe: Recipe) -> Trained:
 
     **Raises:** `ProgrammerError("no-parameters" | "bad-shape" | "method-unfit" | "diverged")`.
     """
+    if not isinstance(module, nn.Module):
+        raise ProgrammerError("no-parameters", f"a {type(module).__name__} is no nn.Module: load the weights into one")
     if recipe.sharding is not None:
         raise ProgrammerError("method-unfit", "one module cannot be adopted under a sharded recipe")
     fresh = initialise(recipe.network, records.shape, records.classes, seed=recipe.seed, name="network")

@@ -46,6 +46,8 @@ def prepare(
     progress: Progress | None = None,
 ) -> Deletion:
     """The checked `Deletion` that methods plan and run; raises as `unlearn`."""
+    if isinstance(forget, str | Records) or not all(isinstance(each, str) for each in forget):
+        raise RequesterError("unknown-record", "a forget set is a collection of record ids, each of them a text")
     records.rows(forget)
     if not forget:
         raise RequesterError("nothing-to-delete", "the request names no record")

@@ -35,6 +35,7 @@ class _First(MemoryCheckpoints):
     """Keeps the first snapshot for good."""
 
     def save_snapshot(self, name: str, snapshot: Snapshot) -> None:
+        """Keep it, unless one was kept."""
         self.states.setdefault(STAGE, snapshot.state)
 
 

@@ -133,6 +133,7 @@ class _Source:
 
     @property
     def evaluations(self) -> int:
+        """Coalitions that were really evaluated, not read from the cache."""
         return self._game.evaluations
 
     def ask(self, coalitions: Bool[np.ndarray, "coalitions width"]) -> Float[np.ndarray, " coalitions"]:

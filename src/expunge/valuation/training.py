@@ -116,17 +116,21 @@ class _Forgetful:
     every: int | None = None
 
     def load(self, name: str) -> State | None:
+        """Nothing is kept."""
         del name
         return None
 
     def save(self, name: str, state: State) -> None:
+        """Keeps nothing."""
         del name, state
 
     def load_snapshot(self, name: str) -> Snapshot | None:
+        """Nothing is kept."""
         del name
         return None
 
     def save_snapshot(self, name: str, snapshot: Snapshot) -> None:
+        """Keeps nothing."""
         del name, snapshot
 
 

@@ -82,6 +82,7 @@ class _Blobs:
         self._data, self._place = data, place
 
     def track(self, plain: Mapping[str, Any]) -> Track:
+        """The next track: its snapshots, and its rows where they were handed over."""
         stage = Stage(plain["name"], tuple(plain["rows"]), plain["epochs"])
         snapshots, rows = [], []
         for entry in plain["blobs"]:
@@ -94,6 +95,7 @@ class _Blobs:
         return Track(stage, int(plain["seed"]), tuple(snapshots), torch.cat(rows).long() if rows else None)
 
     def end(self) -> None:
+        """Refuse bytes after the last blob."""
         if self._place != len(self._data):
             raise _bad("bytes follow where it should end")
 

@@ -93,6 +93,7 @@ class _Oracle:
     asked: int = 0
 
     def labels(self, features: Tensor) -> Int[Tensor, " n"]:
+        """The labels of these features, each counted as one question."""
         self.asked += len(features)
         return self.model.predict(features)
 
