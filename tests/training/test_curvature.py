@@ -1,5 +1,6 @@
 """Products against the full matrices, solvers against the exact solution, and what must be refused."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -133,6 +134,10 @@ def test_conjugate_gradient_solves_many_systems_and_bounds_its_error() -> None:
         assert found.residual <= 2 * tolerance * float(rhs.norm(dim=1).max())
         assert (found.x - exact).norm(dim=1).max() <= found.error_bound(least)
     assert found.products <= 3 * 60
+    quick = conjugate_gradient(curvature.product, rhs, tolerance=1e-10, closing=False)
+    assert torch.equal(quick.x, found.x)
+    assert quick.products == found.products - 3
+    assert quick.error_bound(least) == math.inf
 
 
 def test_a_damping_that_leaves_negative_curvature_never_returns_numbers() -> None:

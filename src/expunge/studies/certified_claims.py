@@ -66,6 +66,7 @@ def _noisy(done: Sequence[Row]) -> list[StudyClaim]:
     return [
         StudyClaim("nft.epsilon", most, None, "<= 1", most <= 1 + 1e-6),
         _worst("nft.test_gap", _gaps(network, noisy), "<= 2", _two),
+        _worst("nft.time_share", _column(noisy, "time_share"), SHARE, _fifth),
         _worst("nft.points_above_fresh", _above_fresh(noisy), "> 0", lambda value: value > 0, least=True),
     ]
 

@@ -62,7 +62,7 @@ class Head:
     def _axes(self) -> tuple[Tensor, Tensor]:
         """Eigenvalues and eigenvectors of the features' second moments, from at most `SEEN` records or so."""
         seen = self._single[:: max(1, len(self.targets) // SEEN)]
-        values, vectors = torch.linalg.eigh((seen.T @ seen / len(seen)).double())
+        values, vectors = torch.linalg.eigh(seen.T @ seen / len(seen))
         return values.clamp_min(0), vectors
 
     def precondition(
@@ -70,16 +70,16 @@ class Head:
     ) -> Callable[[Float[Tensor, " parameters"]], Float[Tensor, " parameters"]]:
         """About the inverse Hessian: features and output curvature taken for independent (as Martens and Grosse 2015).
 
-        Speed only; the certificate looks at the gradient alone.
+        Speed only, and in single precision; the certificate looks at the gradient alone.
         """
-        middle = torch.diag(shares.mean(0)) - shares.T @ shares / len(shares)
+        middle = (torch.diag(shares.mean(0)) - shares.T @ shares / len(shares)).float()
         (along, axes), (across, turns) = self._axes, torch.linalg.eigh(middle)
-        scale = along[:, None] * across.clamp_min(0)[None, :] + self.l2
+        scale = across.clamp_min(0)[:, None] * along[None, :] + self.l2
 
         def times(vector: Tensor) -> Tensor:
-            turned: Tensor = (axes.T @ vector.view(len(along), -1) @ turns) / scale
-            back: Tensor = axes @ turned @ turns.T
-            return back.flatten()
+            turned = turns.T @ vector.view(len(along), -1).T.float() @ axes / scale
+            back: Tensor = turns @ turned @ axes.T
+            return back.T.flatten().double()
 
         return times
 

@@ -1,6 +1,6 @@
 """One Newton step on the retained records (Zhang et al., ICML 2024), with the claim that it can bear."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -90,7 +90,8 @@ class Newton:
             moved = point - found.x
             bound = float("inf")
             if not reasons:
-                left = _curvature(deletion, module, moved, records, 0.0).gradient + penalty * moved
+                there = replace(_curvature(deletion, module, moved, records, 0.0), kept=0)
+                left = there.gradient + penalty * moved
                 bound = float(left.norm()) / penalty
         noisy = moved + gaussian(moved, self.noise, deletion.noise_key, "unlearning/newton") if self.noise else moved
         final = {**state, **{name: part.float().clone() for name, part in where.unflatten(noisy).items()}}
@@ -101,7 +102,7 @@ class Newton:
 
     def _solve(self, curvature: Curvature, gradient: Tensor, seed: int) -> Solution:
         if self.solver == "cg":
-            return conjugate_gradient(curvature.product, gradient, tolerance=self.tolerance)
+            return conjugate_gradient(curvature.product, gradient, tolerance=self.tolerance, closing=False)
         if self.solver == "neumann":
             return neumann(curvature, gradient, self.series, seed=seed)
         x = curvature.solve(gradient)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from expunge.errors import ProgrammerError
-from expunge.networks import Layout
+from expunge.networks import Imported, InPython, Layout
 from expunge.records import Records
 from expunge.training.platform import deterministic
 from expunge.unlearning.accounting import Budget, NoisyDescent, Privacy
@@ -21,8 +21,10 @@ WARNING = "At so small an epsilon the noise wipes the network out: compare with 
 class NoisyFineTuning:
     """Project to a ball, take noisy steps with clipped gradients on the retained records, then train on as usual.
 
-    The two runs to compare start 2 `radius` apart at most; `NoisyDescent` says how much noise each step then needs.
-    Ordinary training after that is post-processing.
+    The ball lies around the fresh network of the recipe's seed, and the decay pulls towards it: what the noise leaves
+    can be trained, where noise around zero leaves deep networks that cannot. The two runs to compare start 2 `radius`
+    apart at most; `NoisyDescent` says how much noise each step then needs. Ordinary training after that is
+    post-processing.
 
     **Arguments:**
 
@@ -37,8 +39,8 @@ class NoisyFineTuning:
     delta: float = 1e-5
     requests: int = 1
     spent: float = 0.0
-    radius: float = 1.0
-    clip: float = 0.01
+    radius: float = 5.0
+    clip: float = 0.05
     lr: float = 0.05
     decay: float = 5.0
     steps: int = 30
@@ -87,17 +89,19 @@ class NoisyFineTuning:
         started, records = clock(), ground(deletion)
         budget = Budget(self.privacy, self.spent).charge(self.privacy.share)
         module, where, state = network(deletion)
-        point = into_ball(where.flatten(state), self.radius)
+        centre = fresh(module, where)
+        point = into_ball(where.flatten(state) - centre, self.radius)
         with deterministic(deletion.threads):
             for step in range(self.steps):
-                slope = into_ball(self._gradient(deletion, module, where, records.train, point, step), self.clip)
-                point = point - self.lr * (slope + self.decay * point)
+                slope = self._gradient(deletion, module, where, records.train, centre + point, step)
+                point = point - self.lr * (into_ball(slope, self.clip) + self.decay * point)
                 point = point + gaussian(point, self.sigma, deletion.noise_key, f"unlearning/noisy/{step}")
         work = self.steps * min(self.batch_size, len(records.train))
-        noisy = {**state, **{name: value.clone() for name, value in where.unflatten(point).items()}}
+        noisy = {**state, **{name: value.clone() for name, value in where.unflatten(centre + point).items()}}
         final, more = trained_on(deletion, records, noisy, self.epochs, "noisy-fine-tuning")
         trained = released(deletion, records, final, started, work + more)
         claim = _claim(
+            deletion,
             budget,
             self.delta,
             "the same noisy steps and the same training on the retained records, from any start in the ball",
@@ -129,7 +133,8 @@ class NoisyFineTuning:
 
 @dataclass(frozen=True)
 class OutputPerturbation:
-    """Project to a ball of `radius`, add noise for its diameter, then train on as usual on the retained records.
+    """Project to a ball of `radius` around the fresh network of the recipe's seed, add noise for its diameter, then
+    train on as usual on the retained records.
 
     Any two models in the ball are 2 `radius` apart at most: no theorem about the network is needed, and the one of
     Zhang et al. gives no smaller bound for networks.
@@ -181,13 +186,15 @@ class OutputPerturbation:
         """Raises `ProgrammerError("method-unfit")`, `OperatorError("budget-spent")`, and what training raises."""
         started, records = clock(), ground(deletion)
         budget = Budget(self.privacy, self.spent).charge(self.privacy.share)
-        _, where, state = network(deletion)
-        point = into_ball(where.flatten(state), self.radius)
+        module, where, state = network(deletion)
+        centre = fresh(module, where)
+        point = centre + into_ball(where.flatten(state) - centre, self.radius)
         point = point + gaussian(point, self.sigma, deletion.noise_key, "unlearning/output-perturbation")
         noisy = {**state, **{name: value.clone() for name, value in where.unflatten(point).items()}}
         final, work = trained_on(deletion, records, noisy, self.epochs, "output-perturbation")
         trained = released(deletion, records, final, started, work)
         claim = _claim(
+            deletion,
             budget,
             self.delta,
             "any start in the ball with the same noise, then the same training on the retained records",
@@ -204,12 +211,20 @@ def _epochs(deletion: Deletion, part: Records, epochs: float) -> int:
     return Stage("", tuple(range(len(part))), epochs).evaluations(deletion.recipe.batch_size) if epochs > 0 else 0
 
 
-def _claim(budget: Budget, delta: float, reference: str, theorem: str, constants: str) -> Claim:
+def fresh(module: torch.nn.Module, where: Layout) -> Tensor:
+    """The centre of the ball: the weights of `module` as the recipe makes it, which no record shaped."""
+    return where.flatten(dict(module.named_parameters())).detach()
+
+
+def _claim(deletion: Deletion, budget: Budget, delta: float, reference: str, theorem: str, constants: str) -> Claim:
+    user = isinstance(deletion.recipe.network, Imported | InPython)
+    source = "a factory of the user's, which must not have seen the forgotten records" if user else "its seed"
     return Claim(
         ClaimKind.CERTIFIED,
         reference,
         (
             constants,
+            f"The ball lies around the fresh network that the recipe makes from {source}.",
             "Nothing is assumed of network, loss or training; nothing but the present weights comes from before.",
             ADAPTIVE,
         ),

@@ -1,5 +1,6 @@
 """Conjugate gradient on a positive definite operator, with an error bound that can be computed."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,7 +21,8 @@ class Solution:
     **Arguments:**
 
     - `x`: `[*batch, parameters]`.
-    - `residual`: Euclidean norm of rhs - A x, computed anew at the end; the largest over the rows.
+    - `residual`: Euclidean norm of rhs - A x, computed anew at the end; the largest over the rows. Infinite where the
+      solver was told not to look.
     - `products`: operator-vector products, counted for each row.
     - `converged`: whether every row met the tolerance.
     """
@@ -48,10 +50,12 @@ def conjugate_gradient(
     limit: int = 500,
     start: Float[Tensor, "*batch parameters"] | None = None,
     precondition: Product | None = None,
+    closing: bool = True,
 ) -> Solution:
     """Solve A x = rhs, each row for itself, until |residual| <= tolerance |rhs| or `limit` iterations.
 
     `precondition` is about the inverse of A, symmetric and positive definite: it changes the speed, not the answer.
+    Without `closing` it takes one product less, and nothing is known of the error: the recursion's residual drifts.
 
     A direction of curvature that is not positive ends the run: no number computed past it would mean anything.
 
@@ -78,8 +82,9 @@ def conjugate_gradient(
         direction = torch.where(active, guided + after / squared * direction, direction)
         squared = torch.where(active, after, squared)
         steps += 1
-    left = (rhs - product(x)).norm(dim=-1, keepdim=True)
+    left = (rhs - product(x) if closing else residual).norm(dim=-1, keepdim=True)
     width = rhs.numel() // max(rhs.shape[-1], 1)
-    count = (steps + 1 + (start is not None)) * width
+    count = (steps + closing + (start is not None)) * width
     # The recursion's residual drifts from the true one by rounding: twice the goal is within what it can know.
-    return Solution(x, float(left.max()), count, bool((left <= 2 * goal).all()))
+    known = float(left.max()) if closing else math.inf
+    return Solution(x, known, count, bool((left <= 2 * goal).all()))
