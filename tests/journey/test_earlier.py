@@ -120,7 +120,11 @@ def test_a_batch_is_one_run_with_a_receipt_each(workspace: Workspace, store: Sto
     for outcome in (first, second):
         assert "became tombstones" in verified(outcome)["deletion"]
     assert not {people[0], people[1]} & set(artifacts.read_records(store).owners)
-    assert desk.forget_batch([people[0], people[1]], key=key) == done, "in whatever order, one asking"
+    again = desk.forget_batch([people[0], people[1]], key=key)
+    notices = [outcome.pop("notice") for outcome in again["requests"]]
+    assert [notice["code"] for notice in notices] == ["already-deleted"] * 2
+    assert [first.pop("notice"), second.pop("notice")] == [None, None]
+    assert again == done, "in whatever order, one asking"
     assert [each["request"] for each in desk.forget_batch(people[:2])["requests"]] == [
         first["request"],
         second["request"],
