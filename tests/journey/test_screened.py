@@ -24,7 +24,7 @@ def desk(few: Records, tmp_path: Path) -> Desk:
     recipe = Recipe(network=MLP((8,)), optimiser=SGD(lr=0.1), epochs=3)
     workspace = Workspace.create(tmp_path / "ws", few, recipe, "few")
     config = tmp_path / "ws" / "expunge.toml"
-    config.write_text(config.read_text("utf-8").replace("shadow_models = 64", "shadow_models = 8"), "utf-8")
+    config.write_text(config.read_text("utf-8").replace("shadow_models = 64", "shadow_models = 4"), "utf-8")
     workspace.train()
     return Desk(workspace)
 
@@ -61,6 +61,8 @@ def test_a_held_request_is_released_with_a_reason_and_the_receipt_says_so(desk: 
     desk.resume()
     after = desk.screening(name)
     assert (after["state"], after["verdict"]) == (State.CLOSED, screened.SURPASSED)
+    assert after["recheck"]["canaries"]["screen"] == "canaries"
+    assert any("Checked again on the model that unlearning ended with" in reason for reason in after["reasons"])
     with desk.workspace.store() as store:
         # The calibration measured the records that are gone.
         assert artifacts.digest_of(store, screened.HOLDER, screened.ROLE) is None
