@@ -61,7 +61,7 @@ class RequestsStudy:
         first, part = cell.split(".")
         records = replace(reduced(setting.records) if setting.scale == "small" else setting.records, raw=None)
         rows = _parts(records, int(first.removeprefix("seed-")), COUNTS[setting.scale])[part]()
-        return [{**row, "trained_on": len(records.train)} for row in rows]
+        return [{"trained_on": len(records.train), **row} for row in rows]
 
     def claims(self, setting: Setting, rows: Sequence[Row]) -> list[StudyClaim]:
         """The marks of the study."""

@@ -107,6 +107,7 @@ def audited(records: Records, seed: int, most: int) -> list[Row]:
     crafted = united(task, Select())
     after = task.carried_out(crafted).trained.model
     row = measured(task, after, crafted, "influence", "audited", "repair")
+    row["trained_on"] = len(some.train)
     return [{**row, "moved_by_forgotten": _moved(task, crafted, after), **_lira(task, crafted, after)}]
 
 
@@ -116,7 +117,8 @@ def against_repair(records: Records, seed: int, count: int) -> list[Row]:
     strong = train(made.model.recipe, Repair().augmented(records, seed)).model
     for group, some in _together(strong, records, count):
         task = Task(records, made, Repair(), some, _budget(records), surrogate=strong, seed=seed)
-        row = told(task, united(task, Select()), "influence on repair", group)
+        crafted = united(task, Select())
+        row = {**told(task, crafted, "influence on repair", group), "records": len(crafted.forget)}
         rows.append({**row, "unlearner": "retrain", "defence": "repair"})
     return rows
 
