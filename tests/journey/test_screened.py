@@ -24,7 +24,7 @@ def desk(few: Records, tmp_path: Path) -> Desk:
     recipe = Recipe(network=MLP((8,)), optimiser=SGD(lr=0.1), epochs=3)
     workspace = Workspace.create(tmp_path / "ws", few, recipe, "few")
     config = tmp_path / "ws" / "expunge.toml"
-    config.write_text(config.read_text("utf-8").replace("shadow_models = 64", "shadow_models = 4"), "utf-8")
+    config.write_text(config.read_text("utf-8").replace("shadow_models = 64", "shadow_models = 8"), "utf-8")
     workspace.train()
     return Desk(workspace)
 
