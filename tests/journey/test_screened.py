@@ -61,6 +61,8 @@ def test_a_held_request_is_released_with_a_reason_and_the_receipt_says_so(desk: 
     desk.resume()
     after = desk.screening(name)
     assert (after["state"], after["verdict"]) == (State.CLOSED, screened.SURPASSED)
+    assert after["recheck"]["canaries"]["screen"] == "canaries"
+    assert any("Checked again on the model that unlearning ended with" in reason for reason in after["reasons"])
     with desk.workspace.store() as store:
         # The calibration measured the records that are gone.
         assert artifacts.digest_of(store, screened.HOLDER, screened.ROLE) is None

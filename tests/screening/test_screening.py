@@ -29,7 +29,7 @@ from expunge.screening import (
 )
 from expunge.screening.combined import Combined
 from expunge.screening.gate import EVIDENCE, GATES
-from expunge.screening.ground import margins
+from expunge.screening.ground import drops, margins
 from expunge.screening.medoids import isolated, medoids
 from expunge.screening.rehearsal import ATTACKS, HONEST, attacks, honest
 from expunge.training import SGD, Recipe, Sharding, Trained, train
@@ -65,6 +65,14 @@ def test_the_forecast_is_the_newton_step_of_the_last_layer(ground: Ground) -> No
     assert torch.allclose(forecast(ground, rows).drops, drops, atol=1e-6)
 
 
+def test_shortcuts_are_what_they_shorten(ground: Ground) -> None:
+    (head,), rows = ground.heads, torch.arange(12)
+    gradients = head.gradients(rows)
+    assert torch.allclose(head.distances(rows), torch.cdist(gradients, gradients), atol=1e-3)
+    batches = [rows[:5], rows[3:], rows[:1]]
+    assert torch.allclose(drops(ground, batches), torch.stack([forecast(ground, b).drops for b in batches]), atol=1e-5)
+
+
 def test_a_forecast_over_shards_is_the_mean_over_their_networks(few: Records) -> None:
     recipe = Recipe(network=MLP((8,)), optimiser=SGD(lr=0.1), epochs=2, sharding=Sharding(3))
     ground = Ground(train(recipe, few).model, few)
@@ -81,9 +89,9 @@ def test_medoids_are_the_greedy_ones_and_outliers_are_isolated() -> None:
     for _ in range(4):
         costs = {p: float(distances[[*chosen, p]].min(0).values.sum()) for p in range(12) if p not in chosen}
         chosen.append(min(costs, key=lambda p: costs[p]))
-    assert medoids(points, 4).tolist() == chosen
+    assert medoids(distances, 4).tolist() == chosen
     lonely = torch.cat([torch.zeros(9, 2) + torch.arange(9)[:, None] * 1e-3, torch.tensor([[9.0, 9.0]])])
-    assert isolated(lonely, 2).tolist() == [False] * 9 + [True]
+    assert isolated(torch.cdist(lonely, lonely), 2).tolist() == [False] * 9 + [True]
 
 
 @pytest.mark.parametrize("each", [*GATES, *EVIDENCE, Combined(), Canaries()], ids=lambda each: each.describe().name)

@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from expunge.auditing.shadows import plan_shadows, with_copies
 from expunge.errors import ExpungeError
+from expunge.networks import MLP
 from expunge.records import Records
-from expunge.training import Trained
+from expunge.training import Recipe, Trained
 from expunge.unlearning import ClaimKind, Repair, Unlearned, prepare, unlearn
 from expunge.unlearning.repair import OTHER_RECIPE
 
@@ -85,3 +88,24 @@ def test_shards_and_nonsense_are_refused(sharded_model: Trained, few: Records, f
     for wrong in ({"copies": 0}, {"turn": -1.0}, {"stretch": 1.0}):
         with pytest.raises(ExpungeError):
             Repair(**wrong)
+
+
+def test_no_shadow_model_of_an_audit_learns_from_a_copy_of_what_it_lacks(few: Records) -> None:
+    """Neither a copy of an absent record, nor a copy of another that an absent record steered."""
+    part = few.train.select(list(range(30)))
+    flat = replace(part, features=part.features.flatten(1), raw=None)
+    held, included = flat.select(list(range(20))), np.arange(20).reshape(2, 10) % 3 == 0
+    plan = plan_shadows(Recipe(network=MLP(())), [(0, 0)] * 30, (0,), included, 0)
+
+    def augment(found: Records, near: Records) -> Records:
+        return WAY.augmented(found, 0, near)
+
+    whole, courses = with_copies(augment, flat, held, plan)
+    for course, row in zip(courses, included, strict=True):
+        taken = [*range(20), *(20 + np.flatnonzero(row)).tolist()]
+        assert sorted(course.stages[0].rows) == sorted(copy * 30 + place for copy in range(3) for place in taken)
+    others = replace(flat, features=torch.cat([flat.features[:20], torch.rand(10, flat.features.shape[1])]))
+    again, _ = with_copies(augment, others, held, plan)
+    kept = torch.arange(90) % 30 < 20
+    assert again.features[kept].equal(whole.features[kept])
+    assert whole.targets.equal(flat.targets.repeat(3))

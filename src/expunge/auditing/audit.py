@@ -32,6 +32,8 @@ class Subject:
     - `references`: models retrained without the forget set under seeds of their own (`retrain_references`): at least
       two, better five or more.
     - `seed`: of everything that the audits draw; `executor`, `progress`: change speed and display only.
+    - `augment`: for models of an augmented recipe: from records and those that may steer their copies, to the records
+      and then moved copies of them all, each time in the same order. Shadow models are then trained on copies too.
 
     All records are prepared as all the models see them. Only the training part of `forgotten` and `retained` counts,
     and only the test part of `test`.
@@ -51,6 +53,7 @@ class Subject:
     seed: int = 0
     executor: Executor | None = None
     progress: Progress | None = None
+    augment: Callable[[Records, Records], Records] | None = None
     _kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ trained as shadows; the others are taken from the very model that is audited. Th
 rest of the model: it asks about the same trace with less noise, and costs the affected shards instead of all of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -21,7 +21,7 @@ from expunge.auditing.outputs import Outputs, aggregation, constituent_outputs, 
 from expunge.errors import ProgrammerError
 from expunge.networks import State
 from expunge.randomness import numpy_generator
-from expunge.records import Records
+from expunge.records import TRAIN, Records
 from expunge.training import Course, Model, Recipe, Stage, run_courses
 from expunge.training.courses import shard_stages
 
@@ -90,6 +90,8 @@ def _train(subject: Subject, count: int, most_others: int) -> Shadows | str:
     included = np.stack([generator.permutation(half) for _ in range(len(targets))], axis=1)
     universe, where = joined(subject.retained, targets), [*base, *gone, *given]
     plan = plan_shadows(subject.recipe, where, affected, included, subject.seed)
+    if subject.augment is not None:
+        universe, plan = with_copies(subject.augment, universe, subject.retained, plan)
     try:
         states = run_courses(
             subject.recipe, universe, plan, executor=subject.executor, progress=subject.progress
@@ -134,6 +136,23 @@ def plan_shadows(
             )
             plan.append(Course(name, kept, seed))
     return plan
+
+
+def with_copies(
+    augment: Callable[[Records, Records], Records], universe: Records, retained: Records, plan: Sequence[Course]
+) -> tuple[Records, list[Course]]:
+    """Records with their moved copies, and courses that take every copy of a row that they took.
+
+    Only retained records steer copies: one that a shadow model does not hold must not come in by way of another's copy.
+    """
+    count = len(universe)
+    whole = augment(replace(universe, split=(TRAIN,) * count), retained)
+    starts = range(0, len(whole), count)
+
+    def copied(stage: Stage) -> Stage:
+        return replace(stage, rows=tuple(start + row for start in starts for row in stage.rows))
+
+    return whole, [replace(course, stages=tuple(map(copied, course.stages))) for course in plan]
 
 
 def places(recipe: Recipe, records: Records) -> list[Place]:

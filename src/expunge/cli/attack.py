@@ -72,7 +72,7 @@ def attack(
     if not rows:
         raise OperatorError("bad-arguments", "no test record that is right can be a target of this attack")
     if submit is not None and first is not None:
-        _write(submit, *first)
+        _write(submit, records, *first)
     flips = sum(row["flips"] for row in rows)
     shown = {"attack": name, "unlearner": unlearner, "budget": budget, "flips": flips, "targets": rows}
     emit({**shown, "submitted": None if submit is None else str(submit)}, as_json, _words)
@@ -132,11 +132,12 @@ def _attack(name: str) -> "Requester":
     return found[name]
 
 
-def _write(path: Path, task: "Task", crafted: "Crafted") -> None:
+def _write(path: Path, records: "Records", task: "Task", crafted: "Crafted") -> None:
     """The records as the requester hands them in. **Raises:** `OperatorError("bad-arguments")`: no place for a file."""
     from expunge.records.storage import to_bytes
 
-    own = task.records.select(task.records.rows(crafted.forget))
+    held = records if task.records.features is records.features else task.records
+    own = held.select(held.rows(crafted.forget))
     try:
         path.write_bytes(to_bytes(crafted.copies or own))
     except OSError as error:

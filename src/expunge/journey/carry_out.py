@@ -30,13 +30,21 @@ from expunge.progress import Progress
 from expunge.records import Records
 from expunge.training import Executor, MemoryCheckpoints, Model, Recipe, accuracy_on_test, retraining_until, train
 from expunge.training.stacked import layers_of
-from expunge.unlearning import Deletion, Method, Unlearned, prepare
+from expunge.unlearning import Deletion, Method, Repair, Unlearned, prepare
 
 SHADOWS: Final = 64
 """Shadow models of the membership tests where the network can be stacked."""
 
 FEW_SHADOWS: Final = 8
 """Shadow models where it cannot, and each costs a training run of its own."""
+
+REPAIRED_SHADOWS: Final = 16
+"""Shadow models at most where each trains on moved copies too, many times as long."""
+
+OF_REPAIR: Final = (
+    f"Audited beside references and at most {REPAIRED_SHADOWS} shadow models of the repair's own recipe, moved copies "
+    "and all: beside plain retraining a repaired model differs by its recipe."
+)
 
 
 def plan(store: Store, ids: Sequence[str], method: Method) -> dict[str, Any]:
@@ -104,10 +112,11 @@ def audited(
     executor: Executor | None = None,
     *,
     tuned: bool = False,
+    repair: Repair | None = None,
 ) -> dict[str, Any]:
     """Audit the new model against the old one and retrained references; plain form of the report.
 
-    Test records that tuning looked at are left out.
+    Test records that tuning looked at are left out. After `repair` references and shadow models are of its recipe.
 
     A request without training records leaves nothing to look for: the report then says so.
     """
@@ -123,7 +132,8 @@ def audited(
     retained, recipe = artifacts.read_records(store, holder), artifacts.read_recipe(store)
     view = _view(store, records, retained, recipe)
     after = artifacts.read_model(store, holder)
-    references = retrain_references(recipe, retained.train, seed=seed, executor=executor, progress=progress)
+    pool = retained.train if repair is None else repair.augmented(retained, recipe.seed)
+    references = retrain_references(recipe, pool, seed=seed, executor=executor, progress=progress)
     part = view.records.train
     subject = Subject(
         recipe,
@@ -136,10 +146,11 @@ def audited(
         seed,
         executor=executor,
         progress=progress,
+        augment=None if repair is None else lambda found, near: repair.augmented(found, recipe.seed, near),
     )
-    chosen, notes = audits_for(recipe, retained, shadows)
+    chosen, notes = audits_for(recipe, retained, shadows if repair is None else min(shadows, REPAIRED_SHADOWS))
     report = audit(subject, chosen)
-    degraded = [*report.degraded, *view.notes, *notes]
+    degraded = [*report.degraded, *view.notes, *notes, *([] if repair is None else [OF_REPAIR])]
     price = _retraining(recipe, retained, after, progress)
     found: dict[str, Any] = _readable({**report.to_json(), "degraded": degraded, "retraining": price})
     return found

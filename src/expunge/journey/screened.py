@@ -1,6 +1,7 @@
 """Screening in a workspace: the gate on a request, its calibration for the present model, and a person's word on it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -15,11 +16,14 @@ from expunge.screening import (
     GATES,
     Budgets,
     Calibration,
+    Canaries,
     Committed,
     ExactMatch,
     Ground,
+    Medoids,
     Past,
     Submission,
+    Verdict,
     calibrate,
     screen,
 )
@@ -37,9 +41,10 @@ SURPASSED: Final = "released"
 
 def switch_on(store: Store, progress: Progress | None = None) -> dict[str, Any]:
     """Calibrate for the present model and screen every request from now on; raises as `calibration`."""
+    found = calibration(store, artifacts.read_records(store), progress).to_json()
     with store.transaction() as tx:
         tx.remember(SWITCH, "on")
-    return calibration(store, artifacts.read_records(store), progress).to_json()
+    return found
 
 
 def switch_off(store: Store) -> None:
@@ -120,8 +125,39 @@ def check_copies(store: Store, copies: Records, owner: str | None) -> tuple[str,
     return copies.ids
 
 
+def rechecked(store: Store, holder: str, ids: Sequence[str]) -> dict[str, Any] | None:
+    """The defence once more on the model that unlearning ended with, before it takes the old one's place.
+
+    Medoids on both models, and canaries between them; `words` go into screening's record and receipt. None where
+    screening is off, no training record was asked for, or the new model sees the records otherwise.
+    """
+    records, retained = artifacts.read_records(store), artifacts.read_records(store, holder)
+    if not is_on(store) or (records.preparation, records.classes) != (retained.preparation, retained.classes):
+        return None
+    before, after = artifacts.read_model(store), artifacts.read_model(store, holder)
+    asked, again = (Submission(Ground(model, records), tuple(ids)) for model in (before, after))
+    if not len(asked.rows):
+        return None
+    alone = [len(Medoids().isolated(each)) for each in (asked, again)]
+    canaries = Canaries().judge(replace(asked, after=after))
+    words = (
+        f"Checked again on the model that unlearning ended with: {alone[1]} of {len(asked.rows)} requested records "
+        f"resemble no other of their class there, {alone[0]} before. {canaries.words}"
+    )
+    return {"isolated_before": alone[0], "isolated_after": alone[1], "canaries": canaries.to_json(), "words": words}
+
+
+def lost(again: dict[str, Any] | None) -> list[str]:
+    """What of `rechecked` a receipt has to state as degraded: a class that lost its accuracy."""
+    held = again is not None and again["canaries"]["verdict"] == Verdict.HELD
+    return [f"Canaries after the deletion: {again['canaries']['words']}"] if again is not None and held else []
+
+
 def decided(store: Store, request: Request, record: dict[str, Any]) -> dict[str, Any]:
-    """The screening's record as the receipt and the case state it: with a person's release, where there was one."""
+    """The screening's record as receipt and case state it: with the check after unlearning, and a person's release."""
+    again = (worker.read_record(store, request.id, "unlearn") or {}).get("recheck")
+    if again is not None:
+        record = {**record, "reasons": [*record["reasons"], again["words"]], "recheck": again}
     with store.reading() as connection:
         released = any(event.move == "release" for event in history.read(connection, request.id))
         repair = decisions.repaired(connection, request.id)

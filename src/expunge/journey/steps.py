@@ -132,10 +132,13 @@ class ModelSteps:
         everything = sorted({place for some in places.values() for place in some})
         notes = [earlier.partly(others) for request, others in before.items() if places[request] and others]
         notes += earlier.unrepaired(self.store, done)
+        again = screened.rechecked(self.store, _holder(run), ids)
+        notes += screened.lost(again)
         return {
             **done,
             **mine,
             "degraded": [*done["degraded"], *revaluing.degraded(valued), *notes],
+            "recheck": again,
             "valuation": valued,
             "commitments": {request: [tree.leaves[p].hex() for p in some] for request, some in places.items()},
             "old_root": tree.root.hex(),
@@ -148,9 +151,10 @@ class ModelSteps:
         ids, seed, shadows = self._ids(run), self.config.audit_seed, self.config.shadow_models
         if not ids:
             return self._nothing_left("audit")
-        tuned = self._record(run[0], "unlearn").get("tuning") is not None
-        work = (self.progress, self.executor)
-        return carry_out.audited(self.store, _holder(run), ids, seed, shadows, *work, tuned=tuned)
+        done, work = self._record(run[0], "unlearn"), (self.progress, self.executor)
+        again = Repair(**done["parameters"]) if done["method"] == earlier.REPAIR else None
+        tuned = done.get("tuning") is not None
+        return carry_out.audited(self.store, _holder(run), ids, seed, shadows, *work, tuned=tuned, repair=again)
 
     def receipt(self, request: Request) -> Record:
         """Everything that the receipt will say but the time of its signing."""

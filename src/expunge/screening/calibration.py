@@ -9,7 +9,7 @@ from expunge.plain import decode, encode
 from expunge.progress import Progress, task
 from expunge.screening.combined import Combined, Line, fit, measures
 from expunge.screening.ground import Ground
-from expunge.screening.rehearsal import ATTACKS, HONEST, Batches, attacks, honest
+from expunge.screening.rehearsal import ATTACKS, HONEST, Batches, aimed, attacks, honest
 from expunge.screening.submission import Submission
 
 
@@ -115,12 +115,12 @@ ATTEMPTS = 5
 
 
 def _measured(ground: Ground, size: int, count: int, name: str) -> dict[str, list[dict[str, float]]]:
-    found = {kind: _each(ground, honest(ground, kind, size, count, name)) for kind in HONEST}
-    return found | {kind: _each(ground, attacks(ground, kind, size, count, name)) for kind in ATTACKS}
-
-
-def _each(ground: Ground, batches: Batches) -> list[dict[str, float]]:
-    return [measures(_asked(ground, rows)) for rows in batches]
+    """Attacks as they look where their target is none of the probes."""
+    good = {kind: [(None, rows) for rows in honest(ground, kind, size, count, name)] for kind in HONEST}
+    bad = {kind: aimed(ground, kind, size, count, name) for kind in ATTACKS}
+    return {
+        kind: [measures(_asked(ground, rows), unseen) for unseen, rows in some] for kind, some in (good | bad).items()
+    }
 
 
 def _scores(ground: Ground, screen: Combined, batches: Batches) -> list[float]:

@@ -7,8 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from expunge.randomness import torch_generator
-from expunge.screening.forecasts import dry_run
-from expunge.screening.ground import Ground, Head, forecast, right
+from expunge.screening.ground import Ground, Head, drops, right
 from expunge.screening.submission import Description, Finding, Submission, compared
 
 
@@ -74,7 +73,7 @@ class RandomOrder:
     def judge(self, submission: Submission, threshold: float | None = None) -> Finding:
         """Mean correlation between the forecasts of two halves, over probes that are right."""
         ground = submission.ground
-        pulls = forecast(ground, submission.rows).pulls[:, right(ground)]
+        pulls = submission.forecast.pulls[:, right(ground)]
         draw, found = torch_generator(ground.seed, "screening/order"), list[float]()
         for _ in range(self.orders if len(pulls) > 1 and pulls.shape[1] > 1 else 0):
             first, second = torch.randperm(len(pulls), generator=draw).tensor_split(2)
@@ -106,15 +105,11 @@ class Matched:
     def judge(self, submission: Submission, threshold: float | None = None) -> Finding:
         """Deviations above the mean of the matched batches."""
         ground, rows = submission.ground, submission.rows
-        own, others = self._worst(ground, rows), [self._worst(ground, each) for each in self._twins(ground, rows)]
-        spread = torch.tensor(others)
-        deviation = float(spread.std().clamp_min(1e-9)) if len(others) > 1 else 1.0
-        scores = {"matched_excess": (own - float(spread.mean())) / deviation if len(rows) else 0.0}
+        worst = drops(ground, [rows, *self._twins(ground, rows)])[:, right(ground)].amax(1)
+        own, others = float(worst[0]), worst[1:]
+        deviation = float(others.std().clamp_min(1e-9)) if len(others) > 1 else 1.0
+        scores = {"matched_excess": (own - float(others.mean())) / deviation if len(rows) else 0.0}
         return compared(self.describe().name, scores, "matched_excess", threshold, "Deviations above matched batches")
-
-    @staticmethod
-    def _worst(ground: Ground, rows: Tensor) -> float:
-        return dry_run(ground, forecast(ground, rows))["worst_drop"]
 
     def _twins(self, ground: Ground, rows: Int[Tensor, " requested"]) -> list[Int[Tensor, " requested"]]:
         norms, draw = ground.gradient_norms, torch_generator(ground.seed, "screening/matched")

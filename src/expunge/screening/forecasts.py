@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool
 
-from expunge.screening.ground import Forecast, Ground, forecast, right
+from expunge.screening.ground import Forecast, Ground, right
 from expunge.screening.submission import Description, Finding, Submission, compared
 
 
@@ -23,7 +24,7 @@ class DryRun:
 
     def judge(self, submission: Submission, threshold: float | None = None) -> Finding:
         """Forecast and compare."""
-        scores = dry_run(submission.ground, forecast(submission.ground, submission.rows))
+        scores = dry_run(submission.ground, submission.forecast)
         return compared("dry-run", scores, "worst_drop", threshold, "Worst predicted fall of a probe's margin")
 
 
@@ -61,7 +62,7 @@ class GroupLeftOut:
 
     def judge(self, submission: Submission, threshold: float | None = None) -> Finding:
         """Forecast for the batch itself."""
-        found = forecast(submission.ground, submission.rows)
+        found = submission.forecast
         scores = {"own_drop": float(found.own_drops.mean()) if len(found.own_drops) else 0.0}
         return compared("group-left-out", scores, "own_drop", threshold, "Fall of the batch's own margins")
 
@@ -84,13 +85,13 @@ class Alignment:
 
     def judge(self, submission: Submission, threshold: float | None = None) -> Finding:
         """Compare sums with root square sums."""
-        scores = alignment(submission.ground, forecast(submission.ground, submission.rows))
+        scores = alignment(submission.ground, submission.forecast)
         return compared("alignment", scores, "alignment", threshold, "Alignment against the worst probe")
 
 
-def dry_run(ground: Ground, found: Forecast) -> dict[str, float]:
-    """Scores of the dry run."""
-    good = right(ground)
+def dry_run(ground: Ground, found: Forecast, unseen: int | None = None) -> dict[str, float]:
+    """Scores of the dry run; `unseen`: a probe to be left out."""
+    good = _looked_at(ground, unseen)
     before, drops = ground.probe_margins[good], found.drops[good]
     relative = drops / before.clamp_min(NEAR)
     return {
@@ -101,9 +102,9 @@ def dry_run(ground: Ground, found: Forecast) -> dict[str, float]:
     }
 
 
-def alignment(ground: Ground, found: Forecast) -> dict[str, float]:
-    """Scores of alignment, over all probes that are right and over those with small margins."""
-    good = right(ground)
+def alignment(ground: Ground, found: Forecast, unseen: int | None = None) -> dict[str, float]:
+    """Scores of alignment, over all probes that are right and over those with small margins; `unseen` as above."""
+    good = _looked_at(ground, unseen)
     close = good & (ground.probe_margins < CLOSE)
     ratio = found.pulls.sum(0) / found.pulls.square().sum(0).sqrt().clamp_min(1e-12)
     agreeing = (found.pulls > 0).float().mean(0) if len(found.pulls) else torch.zeros(len(good))
@@ -112,6 +113,11 @@ def alignment(ground: Ground, found: Forecast) -> dict[str, float]:
         "alignment_close": _largest(ratio[close]),
         "agreement": _largest(agreeing[close]),
     }
+
+
+def _looked_at(ground: Ground, unseen: int | None) -> Bool[torch.Tensor, " probes"]:
+    good = right(ground)
+    return good if unseen is None else good & (torch.arange(len(good)) != unseen)
 
 
 def statistics(submission: Submission) -> dict[str, float]:

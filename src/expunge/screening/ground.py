@@ -4,7 +4,7 @@ Everything is seen through the last layer: features are taken as fixed, and the 
 is factorised once. A forecast is then one product, so that a request is judged in milliseconds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -141,8 +141,20 @@ class Head:
 
     def moves(self, places: Int[Tensor, " some"]) -> Float[Tensor, "some classes columns"]:
         """How the last layer would move if each record alone were deleted: H^-1 g / n (Koh and Liang 2017, eq. 1)."""
-        solved = torch.cholesky_solve(self.gradients(places).T, self.factor).T / len(self.rows)
-        return solved.reshape(-1, *self.weights.shape)
+        return self.solved(self.gradients(places))
+
+    def solved(self, gradients: Float[Tensor, "some parameters"]) -> Float[Tensor, "some classes columns"]:
+        """H^-1 g / n for each row."""
+        found = torch.cholesky_solve(gradients.T, self.factor).T / len(self.rows)
+        return found.reshape(-1, *self.weights.shape)
+
+    def distances(self, places: Int[Tensor, " some"]) -> Float[Tensor, "some some"]:
+        """Between the gradients of single records: each is an outer product, so that none is written out."""
+        errors, features = self.errors[places], self.features[places]
+        inner = (errors @ errors.T) * (features @ features.T)
+        square = inner.diagonal()
+        found: Tensor = (square[:, None] + square[None] - 2 * inner).clamp_min(0).sqrt()
+        return found.fill_diagonal_(0.0)
 
     def of(self, rows: Int[Tensor, " requested"]) -> Int[Tensor, " here"]:
         """Places in this head of those of the training records `rows` that it saw."""
@@ -189,6 +201,19 @@ def forecast(ground: Ground, rows: Int[Tensor, " requested"]) -> Forecast:
         own.append(margins(head.outputs[places], head.targets[places]) - margins(moved, head.targets[places]))
         move = max(move, float(total.norm()))
     return Forecast(move, drops, torch.cat(pulls), torch.cat(own))
+
+
+@torch.no_grad()
+def drops(ground: Ground, batches: Sequence[Int[Tensor, " requested"]]) -> Float[Tensor, "batches probes"]:
+    """`forecast(...).drops` of many batches: one system is solved for each batch, not for each record."""
+    targets, found = ground.records.test.targets, torch.zeros(len(batches), len(ground.records.test))
+    for head in ground.heads:
+        summed = torch.stack([head.gradients(head.of(rows)).sum(0) for rows in batches])
+        moves = head.solved(summed)
+        before = margins(head.probes @ head.weights.T, targets)
+        after = [margins(head.probes @ (head.weights + move).T, targets) for move in moves]
+        found += (before - torch.stack(after)) / len(ground.heads)
+    return found
 
 
 def _pulls(head: Head, moves: Tensor, before: Tensor, targets: Tensor) -> Tensor:

@@ -53,18 +53,17 @@ class Medoids:
                 others = others[~torch.isin(others, asked)]
                 step = max(1, -(-len(others) // max(1, self.limit - len(asked))))
                 members = torch.cat([asked, others[::step]])
-                alone = isolated(head.gradients(members), max(1, round(self.share * len(members))), self.cluster)
+                alone = isolated(head.distances(members), max(1, round(self.share * len(members))), self.cluster)
                 rows = head.rows[asked[alone[: len(asked)]]]
                 found += torch.isin(submission.rows, rows).nonzero()[:, 0].tolist()
         return sorted(found)
 
 
-def medoids(points: Float[Tensor, "points width"], count: int) -> Int[Tensor, " medoids"]:
+def medoids(distances: Float[Tensor, "points points"], count: int) -> Int[Tensor, " medoids"]:
     """Greedy facility location: each next medoid lowers the sum of distances to the nearest one most."""
-    distances = torch.cdist(points, points)
-    nearest = torch.full((len(points),), float(distances.max()) + 1)
+    nearest = torch.full((len(distances),), float(distances.max()) + 1)
     chosen: list[int] = []
-    for _ in range(min(count, len(points))):
+    for _ in range(min(count, len(distances))):
         gains = (nearest[None] - distances).clamp_min(0).sum(1)
         gains[chosen] = -1.0
         chosen.append(int(gains.argmax()))
@@ -72,8 +71,8 @@ def medoids(points: Float[Tensor, "points width"], count: int) -> Int[Tensor, " 
     return torch.tensor(chosen)
 
 
-def isolated(points: Float[Tensor, "points width"], count: int, cluster: int = 1) -> Tensor:
+def isolated(distances: Float[Tensor, "points points"], count: int, cluster: int = 1) -> Tensor:
     """Which points belong to a medoid with at most `cluster` members, itself included: `[points]` of bool."""
-    chosen = medoids(points, count)
-    owner = torch.cdist(points, points[chosen]).argmin(1)
+    chosen = medoids(distances, count)
+    owner = distances[:, chosen].argmin(1)
     return torch.bincount(owner, minlength=len(chosen))[owner] <= cluster

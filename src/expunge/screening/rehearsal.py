@@ -36,6 +36,11 @@ def honest(ground: Ground, kind: str, size: int, count: int, name: str) -> Batch
 
 def attacks(ground: Ground, kind: str, size: int, count: int, name: str) -> Batches:
     """Attacks of one kind on probes whose margins are in the lowest fifth; fewer where there are fewer such probes."""
+    return [rows for _, rows in aimed(ground, kind, size, count, name)]
+
+
+def aimed(ground: Ground, kind: str, size: int, count: int, name: str) -> list[tuple[int, Int[Tensor, " requested"]]]:
+    """The same, each with the probe that it is aimed at."""
     draw = torch_generator(ground.seed, f"screening/{name}/{kind}/{size}")
     good = right(ground).nonzero()[:, 0]
     ordered = good[ground.probe_margins[good].argsort()]
@@ -43,11 +48,11 @@ def attacks(ground: Ground, kind: str, size: int, count: int, name: str) -> Batc
     targets = pool[torch.randperm(len(pool), generator=draw)[:count]].tolist()
     test = ground.records.test
     if kind == "neighbour":
-        return [_nearest(ground, test.features[each], int(test.targets[each]), size) for each in targets]
+        return [(each, _nearest(ground, test.features[each], int(test.targets[each]), size)) for each in targets]
     allowed = torch.ones(ground.size, dtype=torch.bool)
     if kind == "capped":
         allowed = ground.gradient_norms <= ground.gradient_norms.quantile(CAP)
-    return [_influential(ground, each, size, allowed) for each in targets]
+    return [(each, _influential(ground, each, size, allowed)) for each in targets]
 
 
 def _nearest(ground: Ground, point: Tensor, label: int, size: int) -> Tensor:

@@ -11,7 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from expunge.records import TRAIN, Records
-from expunge.screening.ground import Ground
+from expunge.screening.ground import Forecast, Ground, forecast
 from expunge.training import Model
 
 
@@ -75,6 +75,11 @@ class Submission:
         """Positions of the requested training records among `ground.records.train`; unknown ids are left out."""
         place = self.ground.records.train.row_of
         return torch.tensor(sorted(place[each] for each in set(self.ids) if each in place), dtype=torch.long)
+
+    @cached_property
+    def forecast(self) -> Forecast:
+        """What the deletion would do; computed once for all screens that look at it."""
+        return forecast(self.ground, self.rows)
 
     @property
     def unknown(self) -> int:

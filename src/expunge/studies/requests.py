@@ -1,7 +1,7 @@
 """Study `requests`: attack x unlearner x defence (Qian et al., KDD 2023; Zhao et al., NeurIPS 2023)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from expunge.errors import OperatorError
@@ -9,7 +9,7 @@ from expunge.records import Records
 from expunge.reports.study import StudyFigure
 from expunge.studies.claims import StudyClaim
 from expunge.studies.frame import Row, Setting
-from expunge.studies.requests_cells import against_repair, floor, greedy, repair, selection, sequential
+from expunge.studies.requests_cells import against_repair, audited, floor, greedy, repair, selection, sequential
 from expunge.studies.requests_claims import requests_claims
 from expunge.studies.requests_copies import modification, planted
 from expunge.studies.requests_figures import requests_figures
@@ -31,11 +31,12 @@ class Counts:
     attacked: int
     honest: int
     streams: int
+    audited: int
 
 
 COUNTS = {
-    "small": Counts(8, 1, 12, 3, 6, 3, 8, 3, 16, 60, 2),
-    "full": Counts(30, 6, 30, 10, 30, 8, 12, 10, 40, 200, 6),
+    "small": Counts(8, 1, 12, 3, 6, 3, 8, 3, 16, 60, 2, 500),
+    "full": Counts(30, 6, 30, 10, 30, 8, 12, 10, 40, 200, 6, 4000),
 }
 
 
@@ -58,9 +59,9 @@ class RequestsStudy:
     def run(self, setting: Setting, cell: str) -> list[Row]:
         """Measure one cell."""
         first, part = cell.split(".")
-        records = reduced(setting.records) if setting.scale == "small" else setting.records
+        records = replace(reduced(setting.records) if setting.scale == "small" else setting.records, raw=None)
         rows = _parts(records, int(first.removeprefix("seed-")), COUNTS[setting.scale])[part]()
-        return [{**row, "trained_on": len(records.train)} for row in rows]
+        return [{"trained_on": len(records.train), **row} for row in rows]
 
     def claims(self, setting: Setting, rows: Sequence[Row]) -> list[StudyClaim]:
         """The marks of the study."""
@@ -78,6 +79,7 @@ def _parts(records: Records, seed: int, many: Counts) -> dict[str, Callable[[], 
         "selection": partial(selection, records, seed, many.targets, many.others),
         "floor": partial(floor, records, seed, many.floor, many.floor_repairs),
         "repair": partial(repair, records, seed, many.repairs),
+        "audited": partial(audited, records, seed, many.audited),
         "against-repair": partial(against_repair, records, seed, many.repairs),
         "greedy": partial(greedy, records, seed, many.far),
         "modification": partial(modification, records, seed, many.copies),

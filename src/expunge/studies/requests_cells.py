@@ -75,12 +75,15 @@ def floor(records: Records, seed: int, requests: int, repairs: int) -> list[Row]
         crafted = benign(task, "random")
         methods: tuple[Method, ...] = (Retrain(), Repair()) if number < repairs else (Retrain(),)
         for method in methods:
-            after = unlearn(made, records, crafted.forget, method, seed=seed).trained.model
+            after = replace(task, method=method).carried_out(crafted).trained.model
             for name, targets in groups.items():
                 looked = replace(task, targets=targets)
                 rows.append(measured(looked, after, crafted, "random", name, _defence(method)))
     return rows
 
+
+SHADOWS: Final = 16
+"""Shadow models of the augmented recipe, each nine times as long in training as one of the plain recipe."""
 
 UNITED: Final = 6
 """Targets whose selections one request unites, so that they share a retrained and a repaired network."""
@@ -92,8 +95,20 @@ def repair(records: Records, seed: int, count: int) -> list[Row]:
     for group, some in _together(made.model, records, count):
         task = Task(records, made, Retrain(), some, _budget(records), seed=seed)
         for attack in ATTACKS:
-            rows.append(_repaired(task, attack, group, first=not rows))
+            rows.append(_repaired(task, attack, group))
     return rows
+
+
+def audited(records: Records, seed: int, most: int) -> list[Row]:
+    """One request deleted and repaired, and audited; of at most so many training records, for the shadow models."""
+    some = records.without(records.train.ids[most:])
+    made = trained(some, seed)
+    task = Task(some, made, Repair(), targets_between(made.model, some, 0.0, 0.2, UNITED), _budget(some), seed=seed)
+    crafted = united(task, Select())
+    after = task.carried_out(crafted).trained.model
+    row = measured(task, after, crafted, "influence", "audited", "repair")
+    row["trained_on"] = len(some.train)
+    return [{**row, "moved_by_forgotten": _moved(task, crafted, after), **_lira(task, crafted, after)}]
 
 
 def against_repair(records: Records, seed: int, count: int) -> list[Row]:
@@ -102,7 +117,8 @@ def against_repair(records: Records, seed: int, count: int) -> list[Row]:
     strong = train(made.model.recipe, Repair().augmented(records, seed)).model
     for group, some in _together(strong, records, count):
         task = Task(records, made, Repair(), some, _budget(records), surrogate=strong, seed=seed)
-        row = told(task, united(task, Select()), "influence on repair", group)
+        crafted = united(task, Select())
+        row = {**told(task, crafted, "influence on repair", group), "records": len(crafted.forget)}
         rows.append({**row, "unlearner": "retrain", "defence": "repair"})
     return rows
 
@@ -122,26 +138,34 @@ def united(task: Task, attack: Requester) -> Crafted:
     return Crafted(forget, None, sum(each.predicted for each in made), sum(each.evaluations for each in made))
 
 
-def _repaired(task: Task, attack: Requester, group: str, *, first: bool) -> Row:
-    """One request both ways; the first is audited as well."""
+def _repaired(task: Task, attack: Requester, group: str) -> Row:
+    """One request both ways."""
     name, crafted = attack.describe().name, united(task, attack)
     plain = told(task, crafted, name, group)
     after = replace(task, method=Repair()).carried_out(crafted).trained.model
     again = measured(task, after, crafted, name, group, "repair")
     gap = plain["accuracy_after"] - again["accuracy_after"]
-    shown = {"gap_to_retraining": gap, "unrepaired_flips": plain["flips"], "records": len(crafted.forget)}
-    audits = {"moved_by_forgotten": _moved(task, crafted, after), **_lira(task, crafted, after)} if first else {}
-    return {**again, **shown, **audits}
+    return {**again, "gap_to_retraining": gap, "unrepaired_flips": plain["flips"], "records": len(crafted.forget)}
 
 
 def _lira(task: Task, crafted: Crafted, after: Model) -> Row:
-    """The primary audit of a repaired model, as a receipt has it: beside the model before and retrained ones."""
+    """The primary audit of a repaired model, as a receipt has it: everything beside it is of the repair's recipe."""
     records, retained, recipe = task.records, task.records.without(crafted.forget), task.trained.model.recipe
     forgotten = records.train.select([records.train.row_of[record] for record in sorted(crafted.forget)])
-    references = retrain_references(recipe, retained.train, seed=task.seed)
-    parts = (forgotten, retained.train, retained.test)
-    subject = Subject(recipe, task.trained.model, after, *parts, references, task.seed)
-    found = next(each for each in LiRA().run(subject).readings if each.name == "LiRA AUC")
+    strong = train(recipe, Repair().augmented(records, recipe.seed)).model
+    references = retrain_references(recipe, Repair().augmented(retained, recipe.seed), seed=task.seed)
+    subject = Subject(
+        recipe,
+        strong,
+        after,
+        forgotten,
+        retained.train,
+        retained.test,
+        references,
+        task.seed,
+        augment=lambda found, near: Repair().augmented(found, recipe.seed, near),
+    )
+    found = next(each for each in LiRA(SHADOWS).run(subject).readings if each.name == "LiRA AUC")
     low, high = found.after.interval or (None, None)
     shown = {"lira_auc": found.after.value, "lira_low": low, "lira_high": high, "lira_before": found.before.value}
     return {**shown, "lira_finding": str(found.finding), "lira_floor": list(found.floor or ())}

@@ -123,23 +123,23 @@ def _repair(rows: Sequence[Row]) -> Iterator[StudyClaim]:
     yield share_claim("repair.flips_of_aware_attacker", aware, "lowest margins of the repaired model, influence on it")
     gaps = [100 * r["gap_to_retraining"] for r in own]
     yield mean_claim("repair.test_gap", gaps, "<= 0.5 points below retraining", lambda value: value <= 0.5)
-    moved = [bool(r["moved_by_forgotten"]) for r in own if r.get("moved_by_forgotten") is not None]
+    moved = [bool(r["moved_by_forgotten"]) for r in rows if r.get("moved_by_forgotten") is not None]
     yield share_claim(
         "repair.moved_by_forgotten", moved, "0: other forgotten records, the same bytes", lambda v: v == 0
     )
-    yield _audited([r for r in own if r.get("lira_auc") is not None])
+    yield _audited([r for r in rows if r.get("lira_auc") is not None])
 
 
 _FLIPPED = ("flips", "unrepaired_flips")
 
 
 def _audited(rows: Sequence[Row]) -> StudyClaim:
-    """The repaired model under LiRA: at most what one more retrained model would show."""
+    """The repaired model under LiRA: at most what one more model of the repair's recipe would show, trained without."""
     if not rows:
         return mean_claim("repair.lira_auc", [])
     first = rows[0]
     high = first["lira_floor"][1]
-    words = f"<= {high:.3f}, the noise floor of retrained models; the model before {first['lira_before']:.3f}"
+    words = f"<= {high:.3f}, the floor of models repaired without the records; one with them {first['lira_before']:.3f}"
     interval, value = (first["lira_low"], first["lira_high"]), first["lira_auc"]
     held = None if first["lira_finding"] == "no power" else value <= high
     return StudyClaim("repair.lira_auc", value, interval, words, held, f"audit: {first['lira_finding']}")

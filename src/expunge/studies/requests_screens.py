@@ -1,9 +1,9 @@
 """What the study `requests` measures of screens: naive and adaptive attacks against three kinds of honest owners."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from expunge.adversaries.requesters.selection import predicted_falls
 from expunge.adversaries.requesters.view import View
 from expunge.randomness import numpy_generator, torch_generator
 from expunge.records import Records
-from expunge.screening import EVIDENCE, Ground, Submission, calibrate
+from expunge.screening import EVIDENCE, Ground, Screen, Submission, calibrate
 from expunge.studies.requests_cells import Row, each_of, measured, targets_between, trained
 from expunge.unlearning import Retrain
 
@@ -22,6 +22,9 @@ ATTACKS: Final = ("naive", "capped", "neighbour", "evading")
 BATCH: Final = 20
 """Records of a request."""
 
+
+Scores = dict[str, list[float]]
+"""Screen -> its scores of some requests."""
 
 KEPT: Final = 0.5
 """Share of the undisguised request's predicted fall that a disguise must keep."""
@@ -62,37 +65,50 @@ def screens(records: Records, seed: int, attacked: int, honest: int) -> list[Row
     ground = Ground(made.model, probes, seed=seed)
     size = min(BATCH, max(2, len(records.train) // 20))
     calibration = calibrate(ground, sizes=(size,), batches=60)
+    blank = Task(records, made, Retrain(), records.test, size, seed=seed)
     tasks = {
-        among: [
-            Task(records, made, Retrain(), target, size, seed=seed)
-            for target in each_of(targets_between(made.model, part, 0.0, 0.2, attacked))
-        ]
+        among: [replace(blank, targets=each) for each in each_of(targets_between(made.model, part, 0.0, 0.2, attacked))]
         for among, part in (("unknown", rest), ("probes", probes))
     }
-    drawn = [replace(tasks["probes"][0], seed=1000 * (seed + 1) + number) for number in range(honest)]
-    good = {kind: [benign(task, kind) for task in drawn] for kind in KINDS}
-    suspicion = _scorer(ground, calibration.screen)
+    drawn = [replace(blank, seed=1000 * (seed + 1) + number) for number in range(honest)]
+    looks: tuple[Screen, ...] = (*EVIDENCE, calibration.screen)
+    good = {kind: _scored(looks, [_asked(ground, benign(task, kind)) for task in drawn]) for kind in KINDS}
+
+    def suspicion(crafted: Crafted) -> float:
+        return calibration.screen.judge(_asked(ground, crafted)).score
+
     found = {among: [attacked_by(task, suspicion) for task in some] for among, some in tasks.items()}
-    bad = {(among, name): [each[name] for each in some] for among, some in found.items() for name in ATTACKS}
-    rows, threshold = list[Row](), calibration.threshold(size)
-    for each in (*EVIDENCE, calibration.screen):
-        judge, name = _scorer(ground, each), each.describe().name
-        honest_scores = {kind: [judge(crafted) for crafted in some] for kind, some in good.items()}
-        own = threshold if name == "combined" else None
-        for (among, attack), some in bad.items():
-            seen = [judge(crafted) for crafted in some]
-            for kind, scores in honest_scores.items():
-                rows.append({**_compared(seed, name, attack, kind, seen, scores, own), "targets_among": among})
-    return [*rows, *_flips(tasks["unknown"], bad)]
+    rows = list[Row]()
+    for among, attack in product(found, ATTACKS):
+        bad = _scored(looks, [_asked(ground, each[attack]) for each in found[among]])
+        table = _table(seed, attack, bad, good, calibration.threshold(size))
+        rows += [{**row, "targets_among": among} for row in table]
+    return [*rows, *_flips(tasks["unknown"], found["unknown"])]
 
 
-def _flips(tasks: Sequence[Task], bad: dict[tuple[str, str], list[Crafted]]) -> list[Row]:
+def _asked(ground: Ground, crafted: Crafted) -> Submission:
+    return Submission(ground, tuple(sorted(crafted.forget)))
+
+
+def _scored(looks: Sequence[Screen], some: Sequence[Submission]) -> Scores:
+    return {each.describe().name: [each.judge(submission).score for submission in some] for each in looks}
+
+
+def _table(seed: int, attack: str, bad: Scores, good: Mapping[str, Scores], threshold: float) -> list[Row]:
+    """One attack: every screen against every kind of honest owner."""
+    return [
+        _compared(seed, name, attack, kind, seen, good[kind][name], threshold if name == "combined" else None)
+        for name, seen in bad.items()
+        for kind in good
+    ]
+
+
+def _flips(tasks: Sequence[Task], found: Sequence[Mapping[str, Crafted]]) -> list[Row]:
     """The screened attacks on every other unknown target, carried out by retraining."""
     return [
-        measured(task, task.carried_out(crafted).trained.model, crafted, attack, "screened", "none")
-        for (among, attack), some in bad.items()
-        if among == "unknown"
-        for task, crafted in zip(tasks[::2], some[::2], strict=True)
+        measured(task, task.carried_out(each[attack]).trained.model, each[attack], attack, "screened", "none")
+        for attack in ATTACKS
+        for task, each in zip(tasks[::2], found[::2], strict=True)
     ]
 
 
@@ -127,7 +143,3 @@ def _compared(
         row |= {"held": int(held.sum()), "fpr": float(held.mean())}
         row |= {"caught": float(np.mean(np.array(bad) > threshold))}
     return row
-
-
-def _scorer(ground: Ground, each: Any) -> Callable[[Crafted], float]:
-    return lambda crafted: float(each.judge(Submission(ground, tuple(sorted(crafted.forget)))).score)

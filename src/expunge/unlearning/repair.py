@@ -75,11 +75,16 @@ class Repair:
         log = replace(trained.log, checkpoints={}, records=len(deletion.refitted.train))
         return finish(self, deletion, replace(trained, log=log, checkpoints=MemoryCheckpoints()), CLAIM, OTHER_RECIPE)
 
-    def augmented(self, records: Records, seed: int) -> Records:
-        """The training records and their moved copies; a function of these records and the seed alone."""
+    def augmented(self, records: Records, seed: int, near: Records | None = None) -> Records:
+        """The training records and their moved copies; a function of these records and the seed alone.
+
+        `near`: training records that others may be moved towards, where they are not these very records.
+        """
         part, draw = records.train, torch_generator(seed, "unlearning/repair")
-        image = len(records.shape) == 3
-        moved = [self._turned(part.features, draw) if image else self._pulled(part, draw) for _ in range(self.copies)]
+        image, others = len(records.shape) == 3, part if near is None else near.train
+        moved = [
+            self._turned(part.features, draw) if image else self._pulled(part, others, draw) for _ in range(self.copies)
+        ]
         ids = tuple(f"{record}/{copy}" for copy in range(self.copies + 1) for record in part.ids)
         owners, count = part.owners * (self.copies + 1), len(ids)
         features, targets = torch.cat([part.features, *moved]), part.targets.repeat(self.copies + 1)
@@ -95,17 +100,20 @@ class Repair:
         grid = nn.functional.affine_grid(torch.stack([first, second], 1), list(images.shape), align_corners=False)
         return nn.functional.grid_sample(images, grid, align_corners=False)
 
-    def _pulled(self, part: Records, draw: torch.Generator) -> Float[Tensor, "n *shape"]:
-        """Each record moved up to half way towards one of its nearest of the class."""
-        flat, moved = part.features.flatten(1), part.features.flatten(1).clone()
+    def _pulled(self, part: Records, others: Records, draw: torch.Generator) -> Float[Tensor, "n *shape"]:
+        """Each record moved up to half way towards one of its nearest among the others of the class."""
+        flat, around, moved = part.features.flatten(1), others.features.flatten(1), part.features.flatten(1).clone()
+        own = torch.tensor([others.row_of.get(record, -1) for record in part.ids])
         for label in part.targets.unique().tolist():
-            rows = (part.targets == label).nonzero()[:, 0]
-            count = min(self.near, len(rows) - 1)
-            for some in rows.split(1024) if count else ():
-                nearest = torch.cdist(flat[some], flat[rows]).topk(count + 1, largest=False).indices[:, 1:]
+            rows, like = ((some.targets == label).nonzero()[:, 0] for some in (part, others))
+            count = min(self.near, len(like) - 1)
+            for some in rows.split(1024) if count > 0 else ():
+                far = torch.cdist(flat[some], around[like])
+                far = far.masked_fill(own[some][:, None] == like[None], torch.inf)
+                nearest = far.topk(count, largest=False).indices
                 picked = nearest.gather(1, torch.randint(count, (len(some), 1), generator=draw))[:, 0]
                 share = 0.5 * torch.rand(len(some), 1, generator=draw)
-                moved[some] = flat[some] + share * (flat[rows[picked]] - flat[some])
+                moved[some] = flat[some] + share * (around[like[picked]] - flat[some])
         return moved.reshape(part.features.shape)
 
 

@@ -30,7 +30,8 @@ class Task:
 
     **Arguments:**
 
-    - `records`: everything the model was trained and tested on; `trained`: the model.
+    - `records`: everything the model was trained and tested on; `trained`: the model. Columns stay prepared as they
+      are: a deletion that moved their statistics would show targets to the new model in another shape.
     - `method`: the unlearner that will carry the request out.
     - `targets`: records that are to be misclassified; none of them trains.
     - `budget`: the most records that the request may name.
@@ -59,6 +60,8 @@ class Task:
             raise ProgrammerError("method-unfit", "an attack needs classes and at least one target")
         if not 0 < self.budget < len(self.records.train):
             raise ProgrammerError("bad-hyperparameter", f"a budget of {self.budget} records")
+        if self.records.raw is not None:
+            object.__setattr__(self, "records", replace(self.records, raw=None))
 
     @cached_property
     def known(self) -> Model:
