@@ -242,7 +242,7 @@ def curve(records: Records, seed: int) -> list[Row]:
         for work in WORK:
             draws = max(1, int(work * segments))
             bare = SpotCheck(largest=0, ends=0, early=0, least=0)
-            row = {
+            row: Row = {
                 "part": "curve",
                 "faked": len(wrong) / segments,
                 "work": work,
@@ -252,11 +252,19 @@ def curve(records: Records, seed: int) -> list[Row]:
                 "measured": _met(bare, given.proof, case.recipe, draws, wrong),
             }
             if work == SpotCheck().share:
-                row["measured_default"] = _met(SpotCheck(), given.proof, case.recipe, draws, wrong)
-                row["drawn_default"] = SpotCheck(seed=0).choose(given.proof, case.recipe, draws)[1]
-                row["formula_default"] = detection(len(wrong) / segments, row["drawn_default"])
+                row |= _default(given.proof, case.recipe, draws, wrong)
             rows.append(row)
     return rows
+
+
+def _default(proof: Proof, recipe: Recipe, count: int, wrong: set[tuple[int, int]]) -> Row:
+    """The same of the default draw, and the formula at what it draws at random."""
+    drawn_default = SpotCheck(seed=0).choose(proof, recipe, count)[1]
+    return {
+        "measured_default": _met(SpotCheck(), proof, recipe, count, wrong),
+        "drawn_default": drawn_default,
+        "formula_default": detection(len(wrong) / len(proof.segments), drawn_default),
+    }
 
 
 def _met(check: SpotCheck, proof: Proof, recipe: Recipe, count: int, wrong: set[tuple[int, int]]) -> float:
