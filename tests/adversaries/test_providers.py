@@ -22,12 +22,14 @@ from expunge.adversaries.providers import (
     RetrainRandom,
     RetrainSameClass,
     SwapAfterAudit,
+    WalkBack,
 )
 from expunge.adversaries.providers.neighbours import substitutes
 from expunge.networks import MLP
 from expunge.records import Records
 from expunge.training import SGD
 from expunge.verification import BYTES, Replayer, Reproducing, SpotCheck, Tolerance
+from expunge.verification.proof import distance
 
 ATTACKS = (
     RetrainNearest(),
@@ -144,6 +146,39 @@ def test_the_error_of_a_forged_step_is_bounded_by_the_curvature_along_the_way(fe
         assert error >= 0.2 * gap, "the bound says something here"
         checked += 1
     assert checked
+
+
+def test_a_dropped_record_leaves_the_mean_of_the_rest(small_case: Scene) -> None:
+    """Against the step by hand: rate times the gradient of the mean loss over who is left in the batch."""
+    case = small_case.free_case()
+    attack = Forge("dropped")
+    forged = attack.run(case).proof
+    (track,), step = forged.tracks, int(attack.altered(case).nonzero()[0, 0])
+    assert track.batches is not None
+    rows = [row for row in track.batches[step].tolist() if row != -1]
+    assert len(rows) == sum(case.records.ids[row] not in case.forget for row in case.original.tracks[0].batches[step])
+    before, after = case.original.tracks[0].snapshots[step].state, track.snapshots[step + 1].state
+    module, rate = case.module(), forged.recipe.optimiser.lr
+    module.load_state_dict(before)
+    loss = torch.nn.functional.cross_entropy(module(case.retained.features[rows]), case.retained.targets[rows])
+    loss.backward()
+    for name, parameter in module.named_parameters():
+        assert torch.allclose(after[name], before[name] - rate * parameter.grad, atol=1e-7)
+
+
+def test_walking_back_unseen_takes_many_segments(place: Scene) -> None:
+    """The original model but for a few honest steps; no segment is among the three that moved furthest."""
+    earlier = place.prove("n0")
+    case = place.case(place.commit(), "n1", earlier)
+    handed = WalkBack().run(case)
+    given = handed.submission(case)
+    wrong = [each.number for each in Replayer(case.retained).all(given.proof) if not each.identical]
+    moved = given.proof.displacements
+    assert not {(0, number) for number in wrong} & set(sorted(moved, key=moved.__getitem__)[-3:])
+    assert len(wrong) > 0.2 * len(moved)
+    near, far = (distance(state, case.model.constituents[0]) for state in (handed.deployed.constituents[0], case.start))
+    assert near < 0.2 * far
+    assert not SpotCheck(share=1.0).verify(given, place.retained(earlier), "n1").holds
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,10 @@
 import contextlib
 import io
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +29,14 @@ def run(*words: str) -> tuple[int, dict]:
 class Proved:
     """A workspace with one provable deletion that was carried out."""
 
-    def __init__(self, folder: Path, *more: str, shape: tuple[str, ...] = ("--epochs", "3", "--shards", "2")) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *more: str,
+        shape: tuple[str, ...] = ("--epochs", "3", "--shards", "2"),
+        before: Callable[[str], object] = str,
+    ) -> None:
+        """`before`: called with the workspace when the nonce is drawn and nothing has been run."""
         self.ws, self.retained = str(folder / "ws"), str(folder / "retained.bin")
         assert main(["init", self.ws, *shape]) == 0
         config = folder / "ws" / "expunge.toml"
@@ -42,6 +51,7 @@ class Proved:
         status, drawn = run("nonce", self.filed["commitment_file"], "--book", self.book)
         assert status == 0
         self.nonce = drawn["nonce"]
+        before(self.ws)
         words = ("-w", self.ws, "challenge", self.request, "--nonce", self.nonce, "--retained", self.retained)
         status, self.done = run(*words)
         assert status == 0
@@ -101,7 +111,11 @@ def test_every_kind_of_method_from_the_command_line(tmp_path: Path, name: str) -
     own = Proved(tmp_path, "--method", name, shape=("--epochs", "3"))
     status, report = own.verify_elsewhere(tmp_path / "granted")
     assert status == 0, report
-    kinds = {"retrain": "exact", "fine-tune": "empirical"}
+    kinds = {
+        "retrain": "exact",
+        "fine-tune": "empirical",
+        "newton": "empirical",
+    }  # a step without noise certifies nothing
     assert report["replay"]["claim"] == kinds.get(name, "certified")
     given = submission_from_bytes(Path(own.done["proof"]).read_bytes())
     file = tmp_path / "granted" / "p"
@@ -212,22 +226,43 @@ def test_replay_and_records_belong_together(proved: Proved) -> None:
 
 
 def test_the_next_deletion_makes_the_commitment_stale_and_erases_the_proof(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    proved: Proved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One audit in place of six for each of the three deletions: commitments hang on none of them."""
+    """One audit in place of six for the two deletions that follow: commitments hang on none of them."""
     monkeypatch.setattr(carry_out, "audits_for", lambda *_: ((Accuracy(),), ()))
-    own = Proved(tmp_path, "--method", "fine-tune")
-    assert any("model as it stood before" in note for note in own.done["degraded"])
-    status, report = own.verify("--nonce", own.nonce)
+    ws, kept = str(tmp_path / "ws"), str(tmp_path / "kept.bin")
+    shutil.copytree(proved.ws, ws)
+    proof = tmp_path / "ws" / "proofs" / Path(proved.done["proof"]).name
+    assert proof.exists()
+    waiting = run("-w", ws, "forget", "--owner", "owner-010", "--provable", "--method", "fine-tune")[1]
+    assert run("-w", ws, "challenge", waiting["request"], "--nonce", " ")[1]["error"]["code"] == "nonce-missing"
+    plain = run("-w", ws, "forget", "--owner", "owner-011")[1]
+    assert not proof.exists()
+    words = ("verify", plain["bundle"], "--records", proved.retained, "--replay")
+    assert run(*words)[1]["error"]["code"] == "bad-arguments"
+    words = ("-w", ws, "challenge", waiting["request"], "--retained", kept, "--nonce")
+    assert run(*words, "n-3")[1]["error"]["code"] == "commitment-stale"
+    assert run(*words, "n-3")[1]["error"]["code"] == "nonce-used", "it was known before the commitment that stands now"
+    done = run(*words, "n-4")[1]
+    assert done["state"] == "closed"
+    assert any("model as it stood before" in note for note in done["degraded"])
+    status, report = run("verify", done["bundle"], "--records", kept, "--replay", "--nonce", "n-4")
     assert status == 0, report
-    waiting = run("-w", own.ws, "forget", "--owner", "owner-010", "--provable")[1]
-    assert run("-w", own.ws, "challenge", waiting["request"], "--nonce", " ")[1]["error"]["code"] == "nonce-missing"
-    plain = run("-w", own.ws, "forget", "--owner", "owner-011")[1]
-    assert not Path(own.done["proof"]).exists()
-    assert run("verify", plain["bundle"], "--records", own.retained, "--replay")[1]["error"]["code"] == "bad-arguments"
-    words = ("-w", own.ws, "challenge", waiting["request"], "--nonce", "n-3")
-    assert run(*words)[1]["error"]["code"] == "commitment-stale"
-    assert run(*words)[1]["error"]["code"] == "nonce-used", "it was known before the commitment that stands now"
-    assert run(*words[:-1], "n-4")[1]["state"] == "closed"
-    assert run("-w", own.ws, "fsck")[0] == 0
-    assert run("-w", own.ws, "challenge", plain["request"], "--nonce", "n")[1]["error"]["code"] == "illegal-move"
+    assert run("-w", ws, "fsck")[0] == 0
+    assert run("-w", ws, "challenge", plain["request"], "--nonce", "n")[1]["error"]["code"] == "illegal-move"
+
+
+@pytest.mark.slow
+def test_two_draws_on_two_copies_of_a_workspace_fork_the_log(tmp_path: Path) -> None:
+    """Each verifier has a book of their own: their books, the kept checkpoint and the file in use tell them apart."""
+    first = Proved(tmp_path, before=lambda ws: shutil.copytree(ws, tmp_path / "copy"))
+    other = str(tmp_path / "copy")
+    words = ("challenge", first.request, "--nonce", "another", "--retained", str(tmp_path / "other.bin"))
+    done = run("-w", other, *words)[1]
+    replay = ("verify", done["bundle"], "--replay", "--records", str(tmp_path / "other.bin"))
+    assert run(*replay, "--nonce", "another")[0] == 0
+    status, report = run(*replay, "--book", first.book)
+    assert status == 50
+    assert [check["name"] for check in report["replay"]["checks"] if check["holds"] is False] == ["draw"]
+    for words in (("--checkpoint", first.ws + "/log/checkpoint"), ("--model", first.done["model_file"])):
+        assert run("verify", done["bundle"], *words)[0] == 50

@@ -49,6 +49,9 @@ def test_cells_of_the_committed_schedule(records: Records, monkeypatch: pytest.M
     assert all(row["formula"] == pytest.approx(detection(row["faked"], row["replayed"])) for row in points)
     assert all(row["formula"] <= row["exact"] + 1e-9 for row in points)
     assert all(abs(row["measured"] - row["exact"]) < 0.2 for row in points)
+    defaults = [row for row in points if "measured_default" in row]
+    assert all(0 < row["drawn_default"] < row["replayed"] for row in defaults)
+    assert all(row["measured_default"] > row["formula_default"] - 0.15 for row in defaults)
     sizes = [row["bytes_per_step"] for row in storage(records, 0)]
     assert sizes == sorted(sizes, reverse=True)
 

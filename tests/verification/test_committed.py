@@ -6,6 +6,7 @@ import pytest
 from verified_scenes import RECIPE, Scene, scene
 
 from expunge.errors import OperatorError, ProgrammerError
+from expunge.ledger import strict_json
 from expunge.networks import MLP
 from expunge.records import DataTree, Records, commitments
 from expunge.training import SGD, Adam, Recipe, Sharding, Snapshot
@@ -35,6 +36,7 @@ from expunge.verification import (
     proof_to_bytes,
     prove,
 )
+from expunge.verification.schedule import noise_seed, schedule_seed
 from expunge.verification.segments import displacement_bound
 
 
@@ -181,6 +183,12 @@ def test_the_draw_depends_on_root_nonce_and_share() -> None:
     assert len(known) == 5
     with pytest.raises(OperatorError):
         drawn(root, "")
+
+
+def test_seeds_of_a_draw_are_numbers_that_a_receipt_can_name() -> None:
+    for number in range(20):
+        draw = drawn("ab" * 32, f"n{number}", b"s")
+        strict_json.canonical([schedule_seed(draw), noise_seed(draw)])
 
 
 def test_a_commitment_survives_json_and_binds_every_field(the_scene: Scene) -> None:

@@ -12,17 +12,26 @@ from expunge.reports.study import StudyFigure
 from expunge.studies.claims import StudyClaim, mean_claim, share_claim
 from expunge.studies.frame import Row, Setting
 from expunge.studies.verification_cells import ALPHA, QUERIES, forging, literature
-from expunge.studies.verification_committed import attacks, committed, curve, methods, platform, storage
+from expunge.studies.verification_committed import (
+    attacks,
+    committed,
+    curve,
+    inconspicuous,
+    methods,
+    platform,
+    storage,
+)
 from expunge.studies.verification_evasions import EVASIONS, evasion
 from expunge.studies.verification_figures import verification_figures
 from expunge.verification import BackdoorTest
 
 RETRAINING = ("retrain-nearest", "retrain-random")
 CONTROL = "control: same class"
-SMALL_FAKE = "fake-small-segment"
-SIMULATED = 2000
+SIMULATED = 10_000
+"""Owners: a false alarm is so rare that of two thousand hardly one is expected, and chance alone makes four."""
 FIRST_EPOCHS = 5
-ORDER = ("nearest", "dropped", "same-class", "uniform", "unrelated")
+ORDER = ("nearest", "same-class", "uniform", "unrelated")
+"""Substitutions from the nearest records to another batch altogether: each errs more than the one before."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ class VerificationStudy:
         if setting.records.classes < 2:
             raise OperatorError("bad-data", "the study needs classes, and these targets are numbers")
         seeds = [f"{kind}.seed-{seed}" for seed in setting.seeds for kind in ("literature", "forging")]
-        against = [f"committed.{name}" for name in ("honest", *attacks(setting.scale), SMALL_FAKE)]
+        against = [f"committed.{name}" for name in ("honest", *attacks(setting.scale), *inconspicuous())]
         against += [f"evasion.{name}" for name in EVASIONS]
         return [*seeds, *against, "curve", "platform", "methods", "storage"]
 
@@ -103,13 +112,12 @@ def simulated(tested: Sequence[Sequence[float]]) -> tuple[list[bool], float]:
     test of these p and q, and asks `QUERIES` of the queries again, each drawn anew.
     """
     generator = numpy_generator(0, "study/verification/simulated-owners")
-    caught, expected = [], []
-    for which in generator.integers(len(tested), size=SIMULATED).tolist():
-        p, q, hits, asked = tested[which]
-        test = BackdoorTest(p, q, QUERIES, ALPHA)
-        caught.append(not test.deleted(int((generator.integers(asked, size=QUERIES) < hits).sum())))
-        expected.append(float(binom_above(test.threshold, QUERIES, hits / asked)))
-    return caught, float(np.mean(expected))
+    most = [BackdoorTest(p, q, QUERIES, ALPHA).threshold for p, q, _, _ in tested]
+    rates = [hits / asked for _, _, hits, asked in tested]
+    which = generator.integers(len(tested), size=SIMULATED)
+    found = [int((generator.random(QUERIES) < rates[owner]).sum()) > most[owner] for owner in which.tolist()]
+    expected = [binom_above(threshold, QUERIES, rate) for threshold, rate in zip(most, rates, strict=True)]
+    return found, float(np.mean([expected[owner] for owner in which.tolist()]))
 
 
 def binom_above(most: int, queries: int, rate: float) -> float:
@@ -161,16 +169,31 @@ def _forging(rows: Sequence[Row]) -> Iterator[StudyClaim]:
         yield mean_claim(f"forging.error_ratio_to_{name}", ratios, target, lambda v, most=most: v < most)  # type: ignore[misc]
     early = [max(row["slipped_by_epoch"][:FIRST_EPOCHS]) for row in forged]
     yield mean_claim("forging.slipped_in_first_epochs", early, "0", lambda value: value == 0)
-    ordered = [_medians(rows, row) == sorted(_medians(rows, row)) for row in forged]
+    medians = [_medians(rows, row) for row in forged]
+    ordered = [list(each.values()) == sorted(each.values()) for each in medians]
     yield share_claim("forging.controls_in_order", ordered, "1", lambda share: share == 1)
+    yield from _dropped(rows, forged, medians)
     caught = _of(rows, "literature", provider="forge")
     yield _owners("forging.backdoor_pass", caught, "<= 0.05", lambda share: share <= 0.05)
 
 
-def _medians(rows: Sequence[Row], row: Row) -> list[float]:
-    """Median errors of the substitutions, from the nearest records to another batch altogether."""
-    own = [_of(rows, "forging", seed=row["seed"], share_deleted=row["share_deleted"], proof=kind) for kind in ORDER]
-    return [found[0]["error_median"] for found in own]
+def _medians(rows: Sequence[Row], row: Row, order: Sequence[str] = ORDER) -> dict[str, float]:
+    """Median errors of the substitutions of one seed and share."""
+    wanted = {"seed": row["seed"], "share_deleted": row["share_deleted"]}
+    return {kind: _of(rows, "forging", proof=kind, **wanted)[0]["error_median"] for kind in order}
+
+
+def _dropped(rows: Sequence[Row], forged: Sequence[Row], medians: Sequence[dict[str, float]]) -> Iterator[StudyClaim]:
+    """Leaving places empty, against filling them: from anywhere that errs more, from the same class it may err less.
+
+    The rest of a batch is a mean, and nearer to anything than a record from anywhere is. Whether one of the same class
+    is nearer still hangs on how alike the records of a class are: the second claim has no mark.
+    """
+    own = [_medians(rows, row, ("dropped",))["dropped"] for row in forged]
+    pairs = list(zip(own, medians, strict=True))
+    below = [left["nearest"] < found < left["uniform"] for found, left in pairs]
+    yield share_claim("forging.dropped_between_nearest_and_uniform", below, "1", lambda share: share == 1)
+    yield mean_claim("forging.dropped_over_same_class", [found / left["same-class"] for found, left in pairs])
 
 
 def _exposure(rows: Sequence[Row]) -> Iterator[StudyClaim]:
@@ -189,11 +212,13 @@ def _committed(rows: Sequence[Row]) -> Iterator[StudyClaim]:
             yield StudyClaim("committed.false_alarms", float(row["found"]), None, "0", row["found"] == 0)
             share = row["work_share_max"]
             yield StudyClaim("committed.work_share", share, None, "<= 0.1", share <= 0.1)
-        elif name == SMALL_FAKE:
+        elif name in inconspicuous():
             yield share_claim(f"committed.detects.{name}", outcomes)
         else:
             yield share_claim(f"committed.detects.{name}", outcomes, "1", lambda value: value == 1)
     points = _of(rows, "curve")
+    short = max(row["formula_default"] - row["measured_default"] for row in points if "measured_default" in row)
+    yield StudyClaim("committed.default_short_of_formula", short, None, "<= 0.06", short <= 0.06)
     error = max(abs(row["measured"] - row["exact"]) for row in points)
     yield StudyClaim("committed.curve_error", error, None, "<= 0.06", error <= 0.06)
     above = max(0.0, *(round(row["formula"] - row["exact"], 9) for row in points))

@@ -20,6 +20,7 @@ from expunge.adversaries.providers import (
     RetrainRandom,
     StartingMomentum,
     SwapAfterAudit,
+    WalkBack,
 )
 from expunge.networks import MLP
 from expunge.randomness import numpy_generator
@@ -178,16 +179,18 @@ def attacks(scale: str) -> dict[str, DishonestProvider]:
     return {attack.describe().name: attack for attack in every}
 
 
-def small_fake() -> dict[str, DishonestProvider]:
-    """One segment of ordinary size, on forgotten records: no displacement tells, and the formula is all there is."""
-    attack = FakeSegments(how="train")
-    return {attack.describe().name: attack}
+def inconspicuous() -> dict[str, DishonestProvider]:
+    """Segments of ordinary size, which no displacement tells: the formula is all that stands between.
+
+    One that was trained on forgotten records, and as many as it takes to walk back to the original model.
+    """
+    return {attack.describe().name: attack for attack in (FakeSegments(how="train"), WalkBack())}
 
 
 def committed(records: Records, scale: str, seed: int, name: str) -> list[Row]:
     """`TRIALS` trials of one attack, or of honest runs: how many were found, by which check, at what work."""
     ground = Ground(records, seed)
-    attack = None if name == "honest" else {**attacks(scale), **small_fake()}[name]
+    attack = None if name == "honest" else {**attacks(scale), **inconspicuous()}[name]
     if isinstance(attack, Grind):  # nothing hangs on the nonce: a grinder does it once
         attack = replace(attack, chosen=attack.best(ground.case("any")))
     found, works, checks = 0, [], dict[str, int]()
@@ -223,7 +226,8 @@ def _filed(given: Submission) -> Submission:
 def curve(records: Records, seed: int) -> list[Row]:
     """Detection against work: faked segments of ordinary size, which only replay can find.
 
-    One run for each share; every segment is replayed once, and the verifier's draw is then repeated `DRAWS` times.
+    One run for each share; every segment is replayed once, and the verifier's draw is then repeated `DRAWS` times. The
+    default draw spends more than half of its work on segments that stand out; what it drew at random is its q.
     """
     from scipy.stats import hypergeom
 
@@ -238,7 +242,7 @@ def curve(records: Records, seed: int) -> list[Row]:
         for work in WORK:
             draws = max(1, int(work * segments))
             bare = SpotCheck(largest=0, ends=0, early=0, least=0)
-            row = {
+            row: Row = {
                 "part": "curve",
                 "faked": len(wrong) / segments,
                 "work": work,
@@ -248,9 +252,19 @@ def curve(records: Records, seed: int) -> list[Row]:
                 "measured": _met(bare, given.proof, case.recipe, draws, wrong),
             }
             if work == SpotCheck().share:
-                row["measured_default"] = _met(SpotCheck(), given.proof, case.recipe, draws, wrong)
+                row |= _default(given.proof, case.recipe, draws, wrong)
             rows.append(row)
     return rows
+
+
+def _default(proof: Proof, recipe: Recipe, count: int, wrong: set[tuple[int, int]]) -> Row:
+    """The same of the default draw, and the formula at what it draws at random."""
+    drawn_default = SpotCheck(seed=0).choose(proof, recipe, count)[1]
+    return {
+        "measured_default": _met(SpotCheck(), proof, recipe, count, wrong),
+        "drawn_default": drawn_default,
+        "formula_default": detection(len(wrong) / len(proof.segments), drawn_default),
+    }
 
 
 def _met(check: SpotCheck, proof: Proof, recipe: Recipe, count: int, wrong: set[tuple[int, int]]) -> float:

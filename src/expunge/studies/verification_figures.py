@@ -73,7 +73,9 @@ def _curve(rows: Sequence[Row]) -> StudyFigure:
         Axis("Probability of detection", Unit.SHARE, low=0.0, high=1.0),
     )
     return StudyFigure(
-        drawing, "Faked segments of ordinary size; formula 1 - (1 - f)^q. Draws do not repeat: they find a little more."
+        drawing,
+        "Faked segments of ordinary size, all work spent on draws from the whole run; formula 1 - (1 - f)^q. "
+        "The default verifier spends half and more of it on segments that stand out: its q is smaller, as it says.",
     )
 
 
@@ -85,7 +87,9 @@ def _exposure(rows: Sequence[Row]) -> StudyFigure:
         keys = {"D_f": "accuracy_forgotten", "D_r": "accuracy_retained", "test": "accuracy_test"}
         groups.append(Group(name, tuple(Bar(word, _mean(found, key)) for word, key in keys.items())))
     drawing = bars("Accuracy of what each provider deploys", groups, Axis("Accuracy", Unit.SHARE))
-    return StudyFigure(drawing, "The retraining attack is nearly honest retraining; forging deploys the original.")
+    return StudyFigure(
+        drawing, "Read the retraining attacks against honest retraining and the control; forging deploys the original."
+    )
 
 
 def _mean(rows: Sequence[Row], key: str) -> Measured:

@@ -46,7 +46,8 @@ class Track:
 
     - `stage`, `seed`: what was trained through, and the seed of batches and of what is random inside the network.
     - `snapshots`: before the first step, every so many steps, and after the last; the last has no optimiser state.
-    - `batches`: rows of each step; `None` where the schedule is drawn and nobody has a choice.
+    - `batches`: rows of each step, -1 where a place was left empty; `None` where the schedule is drawn and nobody has
+      a choice.
     """
 
     stage: Stage

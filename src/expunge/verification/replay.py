@@ -34,6 +34,9 @@ class Tolerance:
 
 BYTES: Final = Tolerance(0.0, "same platform: the bytes must be equal")
 
+NOBODY: Final = -1
+"""In a proof's rows: a place of the batch that was left empty."""
+
 POL_DEFAULT: Final = Tolerance(10.0, "default L2 tolerance of proof of learning (Jia et al. 2021)")
 
 MARGIN: Final = 10.0
@@ -74,7 +77,8 @@ class Replayer:
         """One segment: on `batches`, else on those that the track wrote down, else on those that its seed draws."""
         claimed = proof.tracks[track]
         first, after = claimed.snapshots[number], claimed.snapshots[number + 1]
-        rows = batches if batches is not None else claimed.batches
+        written = None if claimed.batches is None else Narrowed(claimed.batches)
+        rows = batches if batches is not None else written
         found = self.run(proof.recipe, claimed, first, after.step, rows)
         last = number + 1 == claimed.segments
         same = same_bytes(found.state, after.state) and (last or same_bytes(found.optimiser, after.optimiser))
@@ -109,6 +113,18 @@ class Replayer:
     def all(self, proof: Proof, which: Iterable[tuple[int, int]] | None = None) -> list[Replayed]:
         """The segments `which`, all by default."""
         return [self.segment(proof, track, number) for track, number in (proof.segments if which is None else which)]
+
+
+@dataclass(frozen=True, eq=False)
+class Narrowed:
+    """Batches as a proof writes them down, without the places that hold nobody."""
+
+    batches: Int[Tensor, "steps width"]
+
+    def __getitem__(self, step: int) -> Int[Tensor, " width"]:
+        """Rows of step `step`."""
+        rows = self.batches[step]
+        return rows[rows != NOBODY]
 
 
 @dataclass(frozen=True, eq=False)

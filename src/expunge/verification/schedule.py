@@ -121,8 +121,8 @@ def schedule_seed(draw: bytes) -> int:
 
 
 def noise_seed(draw: bytes) -> int:
-    """Seed of a method that adds noise, for all of it but the noise: 63 bits, apart from the schedule's."""
-    return int.from_bytes(draw[8:16], "big") >> 1
+    """Seed of a method that adds noise, for all of it but the noise: 53 bits as well, for the receipt names it."""
+    return int.from_bytes(draw[8:16], "big") >> 11
 
 
 def noise_key(draw: bytes) -> bytes:

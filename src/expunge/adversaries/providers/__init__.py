@@ -10,6 +10,7 @@ from expunge.adversaries.providers.old_proof import ReplayOldProof
 from expunge.adversaries.providers.reordered import Reordered
 from expunge.adversaries.providers.retraining import RetrainNearest, RetrainRandom, RetrainSameClass
 from expunge.adversaries.providers.swap import SwapAfterAudit
+from expunge.adversaries.providers.walk_back import WalkBack
 
 __all__ = [
     "Case",
@@ -28,4 +29,5 @@ __all__ = [
     "RetrainSameClass",
     "StartingMomentum",
     "SwapAfterAudit",
+    "WalkBack",
 ]

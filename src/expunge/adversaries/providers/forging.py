@@ -17,6 +17,7 @@ from expunge.networks import initialise, state_of
 from expunge.training import Snapshot, Stage, deterministic
 from expunge.training.engine import run_stage
 from expunge.verification import Track
+from expunge.verification.replay import NOBODY, Narrowed
 
 Substitution = Literal["nearest", "same-class", "uniform", "dropped", "unrelated"]
 """What takes a forgotten record's place; all but the first are controls."""
@@ -29,7 +30,7 @@ class Forge:
     **Arguments:**
 
     - `substitution`: the attack's is `nearest`; `same-class` and `uniform` take random retained records, `dropped`
-      puts a retained record of the batch in twice instead, `unrelated` replaces the whole batch.
+      leaves its place empty, `unrelated` replaces the whole batch.
     - `space`: of the nearest neighbours.
     - `publish`: `"step"` as Zhang et al.; `"original"` leaves the checkpoints as they were (Thudi et al.).
     - `seed`: of the controls' choices.
@@ -79,11 +80,8 @@ class Forge:
         gone = torch.tensor([record in case.forget for record in case.records.ids])[batches]
         if self.substitution == "uniform":
             return torch.where(gone, torch.randint(count, tuple(rows.shape), generator=generator), rows)
-        if self.substitution == "dropped":
-            for step in gone.any(1).nonzero()[:, 0].tolist():
-                left = rows[step][~gone[step]]
-                if len(left):
-                    rows[step, gone[step]] = left.repeat(len(gone[step]))[: int(gone[step].sum())]
+        if self.substitution == "dropped":  # where somebody is left in the batch
+            return torch.where(gone & ~gone.all(1, keepdim=True), NOBODY, rows)
         return rows
 
     def _published(self, case: Case, track: Track, forged: Tensor, hit: Tensor) -> tuple[Snapshot, ...]:
@@ -103,7 +101,7 @@ class Forge:
                     snapshot=track.snapshots[step],
                     every=1,
                     keep=kept.append,
-                    batches=forged,
+                    batches=Narrowed(forged),
                     until=step + 1,
                 )
                 found[step + 1] = kept[-1] if kept else Snapshot(step + 1, state_of(module), {})
