@@ -1,8 +1,9 @@
 """Study `verification`: the literature's verifiers, what they let pass, and one that holds (Zhang et al., 2024)."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -30,8 +31,8 @@ CONTROL = "control: same class"
 SIMULATED = 10_000
 """Owners: a false alarm is so rare that of two thousand hardly one is expected, and chance alone makes four."""
 FIRST_EPOCHS = 5
-ORDER = ("nearest", "same-class", "uniform", "unrelated")
-"""Substitutions from the nearest records to another batch altogether: each errs more than the one before."""
+ORDER = ("nearest", "dropped", "same-class", "uniform", "unrelated")
+"""What the literature finds, from the nearest records to another batch altogether; `dropped` leaves places empty."""
 
 
 @dataclass(frozen=True)
@@ -170,30 +171,33 @@ def _forging(rows: Sequence[Row]) -> Iterator[StudyClaim]:
     early = [max(row["slipped_by_epoch"][:FIRST_EPOCHS]) for row in forged]
     yield mean_claim("forging.slipped_in_first_epochs", early, "0", lambda value: value == 0)
     medians = [_medians(rows, row) for row in forged]
-    ordered = [list(each.values()) == sorted(each.values()) for each in medians]
-    yield share_claim("forging.controls_in_order", ordered, "1", lambda share: share == 1)
-    yield from _dropped(rows, forged, medians)
+    yield share_claim("forging.controls_in_order", [_rising(each.values()) for each in medians], "1", lambda v: v == 1)
+    yield from _dropped(medians)
     caught = _of(rows, "literature", provider="forge")
     yield _owners("forging.backdoor_pass", caught, "<= 0.05", lambda share: share <= 0.05)
 
 
-def _medians(rows: Sequence[Row], row: Row, order: Sequence[str] = ORDER) -> dict[str, float]:
+def _medians(rows: Sequence[Row], row: Row) -> dict[str, float]:
     """Median errors of the substitutions of one seed and share."""
     wanted = {"seed": row["seed"], "share_deleted": row["share_deleted"]}
-    return {kind: _of(rows, "forging", proof=kind, **wanted)[0]["error_median"] for kind in order}
+    return {kind: _of(rows, "forging", proof=kind, **wanted)[0]["error_median"] for kind in ORDER}
 
 
-def _dropped(rows: Sequence[Row], forged: Sequence[Row], medians: Sequence[dict[str, float]]) -> Iterator[StudyClaim]:
-    """Leaving places empty, against filling them: from anywhere that errs more, from the same class it may err less.
+def _rising(values: Iterable[float]) -> bool:
+    return all(low < high for low, high in pairwise(values))
+
+
+def _dropped(medians: Sequence[dict[str, float]]) -> Iterator[StudyClaim]:
+    """Where leaving places empty stands, apart from the order of what fills them.
 
     The rest of a batch is a mean, and nearer to anything than a record from anywhere is. Whether one of the same class
-    is nearer still hangs on how alike the records of a class are: the second claim has no mark.
+    is nearer still hangs on how alike the records of a class are.
     """
-    own = [_medians(rows, row, ("dropped",))["dropped"] for row in forged]
-    pairs = list(zip(own, medians, strict=True))
-    below = [left["nearest"] < found < left["uniform"] for found, left in pairs]
-    yield share_claim("forging.dropped_between_nearest_and_uniform", below, "1", lambda share: share == 1)
-    yield mean_claim("forging.dropped_over_same_class", [found / left["same-class"] for found, left in pairs])
+    filled = [_rising(value for kind, value in each.items() if kind != "dropped") for each in medians]
+    yield share_claim("forging.substitutions_in_order", filled, "1", lambda share: share == 1)
+    between = [each["nearest"] < each["dropped"] < each["uniform"] for each in medians]
+    yield share_claim("forging.dropped_between_nearest_and_uniform", between, "1", lambda share: share == 1)
+    yield mean_claim("forging.dropped_over_same_class", [each["dropped"] / each["same-class"] for each in medians])
 
 
 def _exposure(rows: Sequence[Row]) -> Iterator[StudyClaim]:
