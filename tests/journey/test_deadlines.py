@@ -66,6 +66,12 @@ def test_a_stopped_clock_shows_where_it_stands():
     assert (running.stopped, running.days_left) == (False, -5)
 
 
+def test_a_clock_set_back_stops_no_deadline_for_good():
+    """Events count in the order in which they were recorded: their times may run backwards."""
+    found = due("gdpr", "2026-03-15", ("stop-clock", "2026-03-20T12:00"), ("start-clock", "2026-03-20T11:59"))
+    assert (found.stopped, found.due) == (False, date(2026, 4, 15))
+
+
 @given(received=MOMENTS)
 def test_45_days_are_45_days(received: datetime):
     under = rule("ccpa", received.date())

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -21,6 +22,7 @@ from expunge.journey.checks import fsck
 from expunge.journey.desk import Desk
 from expunge.journey.requests import Request, Subject, Wish
 from expunge.journey.steps import ModelSteps
+from expunge.journey.tables import MIGRATIONS
 from expunge.journey.transitions import Actor
 from expunge.journey.workspace import Workspace
 from expunge.ledger import objects
@@ -354,3 +356,20 @@ def test_what_was_never_here_is_still_refused(workspace: Workspace, store: Store
     with pytest.raises(ExpungeError) as refused:
         steps.plan([stranger])
     assert refused.value.code == "unknown-owner"
+
+
+def test_a_clock_that_was_set_back_since_the_filing_keeps_no_receipt_away(workspace: Workspace, store: Store):
+    owner = next_owner(store)
+    with Store.open(workspace.folder, steps=MIGRATIONS, clock=lambda: datetime.now(UTC) + timedelta(hours=1)) as ahead:
+        request = filed(ahead, owner)
+    Desk(workspace).resume()
+    outcome = Desk(workspace).outcome(store, request.id)
+    assert outcome["state"] == "closed"
+    verified(outcome)
+
+
+@pytest.mark.parametrize("owner", ["\udcff", "", "x" * 257])
+def test_a_name_that_no_text_holds_is_refused_at_the_door(store: Store, owner: str):
+    with pytest.raises(ExpungeError) as caught:
+        filed(store, owner)
+    assert caught.value.code == "bad-arguments"

@@ -189,7 +189,7 @@ def test_descent_is_what_naive_walking_finds(tmp_path_factory, edges: list[tuple
     with Store.create(tmp_path_factory.mktemp("x") / "ws", steps=toy.tables.MIGRATIONS) as store:
         with store.transaction() as tx:
             for number in range(7):
-                lineage.register(tx, model(str(number)), "trained")
+                lineage.register(tx, model(str(number)), "x")
             for parent, child in edges:
                 if parent == child or parent in reach(child):
                     assert code_of(lineage.derive, tx, [model(str(parent))], model(str(child)), "x") == "bad-arguments"
@@ -199,6 +199,15 @@ def test_descent_is_what_naive_walking_finds(tmp_path_factory, edges: list[tuple
         with store.reading() as connection:
             found = {each.digest for each in lineage.derived_from(connection, model(str(start)))}
     assert found == {model(str(number)) for number in reach(start)}
+
+
+def test_a_model_is_of_one_kind(store: Store) -> None:
+    with store.transaction() as tx:
+        lineage.register(tx, model("parent"), "trained")
+    derive(store, model("parent"), "child")
+    derive(store, model("parent"), "child")
+    assert code_of(derive, store, model("parent"), "child", "quantised") == "bad-arguments"
+    assert {each.digest: each.kind for each in models(store)}[model("child")] == "distilled"
 
 
 @pytest.mark.parametrize("kind", ["owner-007", "\x1b[2J", "", " distilled", "x" * 41, "digit 0002", "a\nb"])

@@ -266,6 +266,7 @@ def test_deadlines_are_extended_once_with_a_reason_and_in_time(store: Store, clo
     late = file(store, 2)
     clock.now += timedelta(days=32)
     assert code_of(decide, store, decisions.extend, late.id, by="Jane", reason="late") == "deadline-passed"
+    assert code_of(decide, store, decisions.stop_clock, late.id, by="Jane", reason="late") == "deadline-passed"
     assert get(store, request.id).state is State.RECEIVED
 
 

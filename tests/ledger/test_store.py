@@ -130,7 +130,6 @@ def test_creating_carries_on_after_a_kill(tmp_path: Path):
     assert fsck(tmp_path / "ws").clean
 
 
-@pytest.mark.parametrize("make", [lambda p: None, lambda p: p.mkdir(), lambda p: p.write_text("x")])
 class WithoutLog(sqlite3.Connection):
     """Keeps its rollback journal, and says nothing: so does SQLite after some errors of the disk."""
 
@@ -155,6 +154,7 @@ def test_a_disk_that_denies_the_write_ahead_log_makes_no_workspace(tmp_path: Pat
     assert fsck(tmp_path / "ws").problems == ()
 
 
+@pytest.mark.parametrize("make", [lambda p: None, lambda p: p.mkdir(), lambda p: p.write_text("x")])
 def test_no_workspace(tmp_path: Path, make):
     make(tmp_path / "ws")
     assert code_of(Store.open, tmp_path / "ws") == "workspace-missing"

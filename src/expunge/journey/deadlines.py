@@ -89,8 +89,12 @@ def recorded_rule(regime: str, version: int) -> Rule:
 
 
 def deadline(under: Rule, received: datetime, events: Iterable[ClockEvent], now: datetime) -> Deadline:
-    """The deadline of a request that was received at `received`, after these events, seen from `now` (both UTC)."""
-    happened = sorted(events, key=lambda event: event.at)
+    """The deadline of a request that was received at `received`, after these events, seen from `now` (both UTC).
+
+    Events count in the order in which they were recorded: where the system's clock was set back between two of them,
+    their times are no order, and the clock stood still for no time.
+    """
+    happened = list(events)
     extended = any(event.name == "extend" for event in happened)
     stood, stopped = _stood_still(happened, now)
     due = _due(under, received.date(), extended) + timedelta(days=stood)
@@ -152,7 +156,7 @@ def _stood_still(events: list[ClockEvent], now: datetime) -> tuple[int, bool]:
         if event.name == "stop-clock" and since is None:
             since = event.at
         elif event.name == "start-clock" and since is not None:
-            days, since = days + (event.at - since).days, None
+            days, since = days + max((event.at - since).days, 0), None
     if since is None:
         return days, False
     return days + max((now - since).days, 0), True

@@ -104,16 +104,17 @@ def extend(tx: Transaction, request: str, *, by: str, reason: str) -> deadlines.
         return before
     if before.extended:
         raise OperatorError("already-extended", "the deadline was extended before")
-    if before.days_left < 0:
-        raise OperatorError("deadline-passed", f"the deadline was {before.due.isoformat()}")
+    _refuse_late(before)
     requests.move(tx, request, "extend", Actor.PERSON, by=by, reason=reason)
     return _deadline(tx, request)
 
 
 def stop_clock(tx: Transaction, request: str, *, by: str, reason: str) -> deadlines.Deadline:
-    """Stop a deadline's clock while the requester must act (to prove identity, say); returns where it stands.
+    """Stop a deadline's clock while the requester must act (to prove identity, say), before it has passed; returns
+    where it stands.
 
     **Raises:** as `requests.move`; `OperatorError("clock-runs")` under a regime without pauses;
+    `OperatorError("deadline-passed")`;
     `OperatorError("illegal-move")` where it stands still already.
     """
     found = requests.get(tx.connection, request)
@@ -159,10 +160,19 @@ def _repeated(
 
 def _turn_clock(tx: Transaction, found: Request, name: str, by: str, reason: str | None) -> deadlines.Deadline:
     if _repeated(tx, found.id, name, by, reason) is None:
-        if requests.deadline(tx.connection, found, tx.now).stopped == (name == "stop-clock"):
+        stands = requests.deadline(tx.connection, found, tx.now)
+        if stands.stopped == (name == "stop-clock"):
             raise OperatorError("illegal-move", "the clock is stopped already, or runs already")
+        if name == "stop-clock":
+            _refuse_late(stands)
         requests.move(tx, found.id, name, Actor.PERSON, by=by, reason=reason)
     return _deadline(tx, found.id)
+
+
+def _refuse_late(stands: deadlines.Deadline) -> None:
+    """A deadline that has passed stays where it was: what comes after would only show it as a later one."""
+    if stands.days_left < 0:
+        raise OperatorError("deadline-passed", f"the deadline was {stands.due.isoformat()}")
 
 
 def _deadline(tx: Transaction, request: str) -> deadlines.Deadline:

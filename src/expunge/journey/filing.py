@@ -7,7 +7,7 @@ from uuid import UUID, uuid4, uuid5
 from sqlalchemy import Connection
 
 from expunge.errors import OperatorError, RequesterError
-from expunge.journey import artifacts, config, earlier, proving, requests, transitions
+from expunge.journey import artifacts, config, earlier, proving, requests, subjects, transitions
 from expunge.journey.requests import Request, Subject, Wish
 from expunge.journey.steps import method_of
 from expunge.ledger import objects
@@ -46,6 +46,8 @@ def file(
     **Raises:** as `Desk.forget`.
     """
     wished, regime = None if method is None else encode(method), config.read(store.folder).regime
+    for whom in asked:
+        subjects.check(whom)
     wishes = [(_checked(key), Wish(whom, wished, regime, batch)) for whom, key in asked.items()]
     while True:  # another deletion may come between the look at the records and the filing: then look again
         with store.reading() as connection:

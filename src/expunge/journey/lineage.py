@@ -54,8 +54,8 @@ def derive(tx: Transaction, parents: Sequence[str], child: str, kind: str, note:
     """Record that `child` was made from `parents`, which must be known.
 
     **Raises:** `OperatorError("unknown-model")`; `OperatorError("bad-arguments")` for a model that would descend from
-    itself, and for a `kind` that is more than a few plain words (it stays when the records go, so it can name nobody);
-    `AttackSuspected("unsafe-path")`.
+    itself or is known as another kind, and for a `kind` that is more than a few plain words (it stays when the records
+    go: nobody should be named in it); `AttackSuspected("unsafe-path")`.
     """
     if not KIND.fullmatch(kind):
         raise OperatorError("bad-arguments", "a kind is a few plain words: letters, blanks and hyphens, 40 at most")
@@ -64,6 +64,8 @@ def derive(tx: Transaction, parents: Sequence[str], child: str, kind: str, note:
     if not parents or child in _ancestors(tx.connection, parents):
         raise OperatorError("bad-arguments", "a derived model has a parent, and does not descend from itself")
     register(tx, child, kind, note)
+    if (known := _known(tx.connection, child).kind) != kind:
+        raise OperatorError("bad-arguments", f"the model is known already, as {known}")
     for parent in parents:
         put(tx.connection, tables.derivations, {"child": child, "parent": parent})
 

@@ -179,11 +179,12 @@ class ModelSteps:
             carry_out.switch(tx, holder, self._record(request, "unlearn").get("verification"))
             revaluing.switch(tx, holder)
             screened.switch(tx)
-        receipt = _receipt(request, steps, record, receipts.timestamp(tx.now))
+        completed = receipts.timestamp(max(tx.now, request.received_at))  # the clock may have been set back since
+        receipt = _receipt(request, steps, record, completed)
         receipting.write_receipt(tx, request.id, receipt)
         revaluing.put_annex(tx, request.id, steps["unlearn"]["valuation"])
         casework.keep(tx, request.id, record["assurance"])
-        return {**record, "completed": receipts.timestamp(tx.now)}
+        return {**record, "completed": completed}
 
     def _record(self, request: Request, step: str) -> dict[str, Any]:
         found: dict[str, Any] = worker.read_record(self.store, request.id, step)
