@@ -171,9 +171,11 @@ Line = tuple[Tensor, Tensor, Tensor]
 def _mixed(ways: list[Line], counts: list[Tensor]) -> Line:
     """The convex mix: the last way gets what the others leave."""
     scale = torch.stack(counts).sum(0).clamp(min=1)
-    shares = [count / scale for count in counts]
-    shares.append((1 - sum(shares)).clamp(min=0))
-    on_a, on_d, add = (sum(share * way[place] for share, way in zip(shares, ways, strict=True)) for place in range(3))
+    shares = torch.stack(counts) / scale
+    shares = torch.cat([shares, (1 - shares.sum(0, keepdim=True)).clamp(min=0)])
+    on_a, on_d, add = (
+        (shares * torch.stack([way[place].expand_as(scale) for way in ways])).sum(0) for place in range(3)
+    )
     return on_a, on_d, add
 
 
