@@ -18,30 +18,35 @@ TRIED = 2
 
 
 def halves(
-    problem: Problem, layers: list[Interval], bound: Bound, lower: Tensor, upper: Tensor, todo: Tensor, turn: int = 1
+    problem: Problem,
+    layers: list[Interval],
+    bound: Bound,
+    lower: Tensor,
+    upper: Tensor,
+    todo: Tensor,
+    tries: int = TRIED,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Both halves of each undecided box, and lower bounds of the margin on them: [halves, coordinates] twice, [halves].
 
-    Halves that rows of the domain leave empty have an infinite bound.
+    Each score puts `tries` coordinates forward; with 0 their sum decides alone. Halves that rows of the domain leave
+    empty have an infinite bound.
     """
     scores = [score[todo] for score in _scores(problem, layers, bound, lower, upper)]
     lower, upper, value = lower[todo], upper[todo], bound.value[todo]
-    axes = _candidates(scores, upper > lower)
+    axes = _candidates(scores, upper > lower, tries)
     boxes, tries = axes.shape
     low, high = _cut(lower.repeat_interleave(tries, 0), upper.repeat_interleave(tries, 0), axes.reshape(-1, 1))
     bounds = _bounds(problem, low, high)
     missing = bounds.clamp(max=0).view(2, boxes, tries).sum(0)
     best = missing.argmax(1)  # of equals the first: the sum of the scores decides
-    # Every other box by the scores alone: what closes one half at once may leave the other as it was.
-    best[turn % 2 :: 2] = 0
     chosen = (torch.arange(boxes) * tries + best).repeat(2) + torch.arange(2).repeat_interleave(boxes) * boxes * tries
     return low[chosen], high[chosen], torch.maximum(bounds[chosen], value.repeat(2))
 
 
-def _candidates(scores: list[Tensor], wide: Tensor) -> Tensor:
+def _candidates(scores: list[Tensor], wide: Tensor, tries: int) -> Tensor:
     """The best coordinate by the sum of the scores, then the best by each: [boxes, tries]."""
     kept = [torch.where(wide, score, -1.0) for score in scores]
-    most = min(TRIED, wide.shape[1])
+    most = min(tries, wide.shape[1])
     best = torch.where(wide, sum(scores), -1.0).argmax(1, keepdim=True)
     return torch.cat([best, *(score.topk(most, 1).indices for score in kept)], 1)
 
