@@ -19,7 +19,8 @@ from expunge.assurance.verification import (
 )
 from expunge.assurance.verification.attack import attack
 from expunge.assurance.verification.deviation import deviation
-from expunge.assurance.verification.lines import SecondInterval
+from expunge.assurance.verification.halving import halves
+from expunge.assurance.verification.lines import Interval, SecondInterval, SecondSlopes, Slopes, lines_of
 from expunge.assurance.verification.optimisation import margin_bound
 from expunge.assurance.verification.problem import Problem, problem_of
 from expunge.assurance.verification.properties import Property
@@ -108,6 +109,45 @@ def _inside_second(second: SecondInterval, x: torch.Tensor, other: torch.Tensor)
     slack = 1e-12  # the difference is itself rounded here
     assert bool(((other >= second.lower) & (other <= second.upper)).all())
     assert bool(((other - x >= second.move_lower - slack) & (other - x <= second.move_upper + slack)).all())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_lines_of_two_copies_hold_their_activations_for_every_choice(seed: int) -> None:
+    drawn = torch.Generator().manual_seed(seed)
+    rand = lambda *size: torch.rand(*size, generator=drawn, dtype=torch.float64)  # noqa: E731
+    a, d = 4 * rand(500, 40) - 2, (4 * rand(500, 40) - 2) * 10 ** (-3 * rand(1, 40))
+    a[:, :10], d[:, 10:20] = a[:, :10].abs(), d[:, 10:20].abs()  # some signs are known
+    low, high = (torch.stack([part.amin(0), part.amax(0)]) for part in (a, d))
+    other = a + d
+    second = SecondInterval(high[:1], high[1:], other.amin(0)[None], other.amax(0)[None])
+    layer = Interval(low[:1], low[1:], second)
+    lines = lines_of(layer, Slopes(rand(1, 40), SecondSlopes(*(rand(1, 40) for _ in range(7)))))
+    h, move = a.relu(), other.relu() - a.relu()
+    assert lines.move is not None
+    assert float((lines.low * a - h).max()) <= 1e-12
+    assert float((h - lines.up * a - lines.up_add).max()) <= 1e-12
+    assert float((lines.move.low_a * a + lines.move.low_d * d + lines.move.low_add - move).max()) <= 1e-12
+    assert float((move - lines.move.up_a * a - lines.move.up_d * d - lines.move.up_add).max()) <= 1e-12
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_halves_cover_their_box_and_bound_what_is_in_them(seed: int) -> None:
+    for problem in problems(seed):
+        domain = problem.query.domain
+        lower, upper = domain.lower.repeat(3, 1), domain.upper.repeat(3, 1)
+        lower[1] = upper[1] - (upper[1] - lower[1]) / 3
+        layers, lines = hidden_bounds(problem, lower, upper)
+        bound = margin_bound(problem, layers, lines, lower, upper, 3)
+        low, high, bounds = halves(problem, layers, bound, lower, upper, torch.tensor([True, True, False]))
+        assert len(low) == 4
+        points = points_in(problem, 2_000, seed)
+        margins = problem.margin(points)
+        inside = [((points >= low[k]) & (points <= high[k])).all(1) for k in range(4)]
+        for box in range(2):
+            whole = ((points >= lower[box]) & (points <= upper[box])).all(1)
+            assert torch.equal(inside[box] | inside[box + 2], whole)
+        for k, here in enumerate(inside):
+            assert not here.any() or float(bounds[k]) <= float(margins[here].min())
 
 
 @pytest.mark.parametrize("seed", range(10))

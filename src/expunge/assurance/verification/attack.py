@@ -13,8 +13,8 @@ TOLERANCE = 1e-9
 """Rows A z <= b count as kept within this times their size."""
 
 
-def attack(problem: Problem, starts: int, steps: int, seed: int) -> tuple[Tensor, Tensor]:
-    """The points with the smallest margins that were met, best first, and their margins.
+def attack(problem: Problem, starts: int, steps: int, seed: int, enough: float = -torch.inf) -> tuple[Tensor, Tensor]:
+    """The points with the smallest margins that were met, best first, and their margins; it stops below `enough`.
 
     Returns z [found, coordinates], all inside the domain, and margins [found]; both are empty where no start could be
     brought inside.
@@ -25,6 +25,8 @@ def attack(problem: Problem, starts: int, steps: int, seed: int) -> tuple[Tensor
     z = inside(problem, domain.lower + noise * width)
     best, margins = z.clone(), _kept(problem, z)
     for step in range(steps):
+        if float(margins.min()) < enough:
+            break
         z.requires_grad_()
         slope = torch.autograd.grad(problem.margin(z).sum(), z)[0]
         stride = 0.5 * (1 - step / steps) ** 2
@@ -44,6 +46,8 @@ def inside(problem: Problem, z: Tensor) -> Tensor:
     if not len(domain.rows):
         return z
     for _ in range(20):
+        if bool((z @ domain.rows.T <= domain.limits).all()):
+            break
         for row, limit in zip(domain.rows, domain.limits, strict=True):
             free = torch.where(domain.upper > domain.lower, row, 0.0)
             excess = (z @ row - limit).clamp(min=0) / (free @ free).clamp(min=1e-300)

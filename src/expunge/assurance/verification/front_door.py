@@ -1,4 +1,4 @@
-"""`verify`: attack, then bounds and branching, then mixed-integer programs for what remains."""
+"""`verify`: plain bounds, then an attack, then branching, then mixed-integer programs for what remains."""
 
 import time
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ class Budget:
 
     **Arguments:**
 
-    - `boxes`: bounded by branch and bound for the whole property; `nodes` of HiGHS's search tree for what remains.
+    - `boxes`: opened by branch and bound for the whole property; `nodes` of HiGHS's search tree for what remains.
     - `batch` boxes at once; `steps` of slope optimisation per box; `starts` of the attack.
     - `waiting`: boxes open at most before what remains goes to HiGHS; `complete` False leaves HiGHS out.
 
@@ -93,7 +93,9 @@ def verify(
     searches = [_begin(network, query, budget, arithmetic) for query in wanted.queries(network)]
     with task(progress, "verifying", 2 * len(searches)) as advance:
         for search in searches:
-            _attack(search, seed)
+            _glance(search)
+            if search.tree.open and not any(other.tree.point is not None for other in searches):
+                _attack(search, seed)
             advance()
         for number, search in enumerate(searches):
             if any(other.tree.point is not None for other in searches):
@@ -119,9 +121,16 @@ def _begin(network: ReluNetwork, query: Query, budget: Budget, arithmetic: str) 
     return _Search(problem, asked, off, budget, root(problem))
 
 
+def _glance(search: _Search) -> None:
+    """Plain bounds of the whole domain and of its halves decide most queries, in milliseconds."""
+    waiting = search.budget.waiting
+    explore(search.problem, search.tree, boxes=1, batch=1, steps=0, waiting=waiting, replays=search.replays)
+
+
 def _attack(search: _Search, seed: int) -> None:
     """A violation that is easily found saves the proof that cannot be."""
-    points, margins = attack(search.asked, search.budget.starts, 30, seed)
+    enough = -10 * search.deviation
+    points, margins = attack(search.asked, search.budget.starts, 30, seed, enough)
     if len(margins):
         search.tree.seen = float(margins[0]) - search.deviation
         search.tree.point = search.replays(points[:32])

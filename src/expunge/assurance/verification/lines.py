@@ -3,13 +3,15 @@
 With a the first copy's pre-activation, d the difference (second minus first) and a + d the second's:
 
     h = relu(a)                lower: slope * a                 upper: u (a - l) / (u - l)
-    D = relu(a + d) - relu(a)  lower and upper: a + d and a bounded apart, or the chords of min(0, d) and max(0, d)
+    D = relu(a + d) - relu(a)  lower and upper, four ways: a + d and a bounded apart; the chords of min(0, d) and
+                               max(0, d); and D at the ends of d, as a function of a, or of a + d (its mirror image)
 
 Any slope in [0, 1] of a lower line is sound (Zhang et al., CROWN, 2018; Xu et al., alpha-CROWN, 2021), and so is any
-mix of the two ways for D: relu(a + d) - relu(a) = s d with s in [0, 1] (Paulsen et al., ReluDiff, 2020).
+convex mix of the four ways for D = s d, s in [0, 1] (the chords: Paulsen et al., ReluDiff, 2020). The last two say how
+far s can be from 0 where a is low and from 1 where it is high, so that neurons are bounded together.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -85,7 +87,7 @@ class Slopes:
     def tensors(self) -> list[Tensor]:
         """All of them."""
         second = self.second
-        return [self.own] + ([] if second is None else [second.own, second.apart_low, second.apart_up])
+        return [self.own] + ([] if second is None else [getattr(second, each.name) for each in fields(second)])
 
     @staticmethod
     def of(tensors: list[Tensor]) -> "Slopes":
@@ -95,23 +97,34 @@ class Slopes:
 
 @dataclass(frozen=True)
 class SecondSlopes:
-    """Lower slopes of the second copy, and the share of D's lower and upper line that bounds the copies apart."""
+    """Lower slopes of the second copy, and what counts in D's lower and upper line: the copies apart, the ends of d
+    over a, the ends of d over a + d. Shares are these numbers over their sum, where that is above 1; chords get the
+    rest."""
 
     own: Tensor
     apart_low: Tensor
     apart_up: Tensor
+    here_low: Tensor
+    here_up: Tensor
+    there_low: Tensor
+    there_up: Tensor
 
 
 def default_slopes(layer: Interval) -> Slopes:
-    """CROWN's choice: slope 1 where u > -l, else 0; for D the way with the smaller gap."""
-    own = (layer.upper > -layer.lower).double()
-    second = layer.second
+    """CROWN's choice: slope 1 where u > -l, else 0; for D the chords, or the copies apart where one of them has its
+    sign and the other's gap is the smaller.
+
+    Chords bound D by d alone: what the copies share cancels, and a smaller interval never loosens them. Where neither
+    copy has its sign, the way apart makes whole networks' bounds worse however small its own gap is.
+    """
+    own, second = (layer.upper > -layer.lower).double(), layer.second
     if second is None:
         return Slopes(own)
     together = torch.maximum(second.move_upper.clamp(min=0), -second.move_lower.clamp(max=0))
-    apart = _gap(layer.lower, layer.upper) + _gap(second.lower, second.upper)
-    choice = (apart < together).double()
-    return Slopes(own, SecondSlopes((second.upper > -second.lower).double(), choice, choice))
+    here, there = _gap(layer.lower, layer.upper), _gap(second.lower, second.upper)
+    apart = ((torch.minimum(here, there) == 0) & (here + there < together)).double()
+    none = torch.zeros_like(own)
+    return Slopes(own, SecondSlopes((second.upper > -second.lower).double(), apart, apart, none, none, none, none))
 
 
 def lines_of(layer: Interval, slopes: Slopes) -> Lines:
@@ -121,15 +134,12 @@ def lines_of(layer: Interval, slopes: Slopes) -> Lines:
     if second is None or choice is None:
         return Lines(low, up, up_add)
     low2, up2, up2_add = _relu(second.lower, second.upper, choice.own)
-    down, down_add, rise, rise_add = _chords(layer, second)
-    mix, mix_up = choice.apart_low, choice.apart_up
+    below, above = _ways_below(layer, second), _ways_above(layer, second)
+    below = [(low2 - up, low2, -up_add), *below]
+    above = [(up2 - low, up2, up2_add), *above]
     move = MoveLines(
-        mix * (low2 - up),
-        mix * low2 + (1 - mix) * down,
-        (1 - mix) * down_add - mix * up_add,
-        mix_up * (up2 - low),
-        mix_up * up2 + (1 - mix_up) * rise,
-        mix_up * up2_add + (1 - mix_up) * rise_add,
+        *_mixed(below, [choice.apart_low, choice.here_low, choice.there_low]),
+        *_mixed(above, [choice.apart_up, choice.here_up, choice.there_up]),
         low2,
         up2,
         up2_add,
@@ -154,12 +164,46 @@ def _relu(lower: Tensor, upper: Tensor, slope: Tensor) -> tuple[Tensor, Tensor, 
     return torch.where(lower >= 0, 1.0, torch.where(upper <= 0, 0.0, slope)), up, -up * low
 
 
-def _chords(layer: Interval, second: SecondInterval) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Slope and constant of a lower line of min(0, d) and of an upper line of max(0, d), exact where s is known."""
+Line = tuple[Tensor, Tensor, Tensor]
+"""Coefficient of a, of d, and a constant; each [boxes, neurons]."""
+
+
+def _mixed(ways: list[Line], counts: list[Tensor]) -> Line:
+    """The convex mix: the last way gets what the others leave."""
+    scale = torch.stack(counts).sum(0).clamp(min=1)
+    shares = torch.stack(counts) / scale
+    shares = torch.cat([shares, (1 - shares.sum(0, keepdim=True)).clamp(min=0)])
+    on_a, on_d, add = (
+        (shares * torch.stack([way[place].expand_as(scale) for way in ways])).sum(0) for place in range(3)
+    )
+    return on_a, on_d, add
+
+
+def _ways_below(layer: Interval, second: SecondInterval) -> list[Line]:
+    """D >= these: at d's lower end over a, at its upper end over a + d, and the chord of min(0, d)."""
     low, high = second.move_lower.clamp(max=0), second.move_upper.clamp(min=0)
-    width = (high - low).clamp(min=1e-300)
+    start, end = layer.lower.clamp(max=0), second.upper.clamp(min=0)
+    down, down_add = _chord(layer, second, -low, high)
+    here = low / (-low - start).clamp(min=1e-300)
+    there = (high / end.clamp(min=1e-300)).clamp(max=1)
+    nothing = torch.zeros_like(low)
+    return [(here, nothing, -here * start), (there, 1 + there, -high), (nothing, down, -down_add)]
+
+
+def _ways_above(layer: Interval, second: SecondInterval) -> list[Line]:
+    """D <= these: at d's upper end over a, at its lower end over a + d, and the chord of max(0, d)."""
+    low, high = second.move_lower.clamp(max=0), second.move_upper.clamp(min=0)
+    start, end = layer.lower.clamp(max=0), second.upper.clamp(min=0)
+    rise, rise_add = _chord(layer, second, high, -low)
+    here = (high / (-start).clamp(min=1e-300)).clamp(max=1)
+    there = -low / (end - low).clamp(min=1e-300)
+    nothing = torch.zeros_like(low)
+    return [(here, nothing, high), (-there, 1 - there, there * end), (nothing, rise, rise_add)]
+
+
+def _chord(layer: Interval, second: SecondInterval, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
+    """Slope and distance from 0 of a chord over d in [-near, far] or its mirror image; exact where s is known."""
     on = torch.minimum(layer.lower, second.lower) >= 0
     off = torch.maximum(layer.upper, second.upper) <= 0
-    known, value = on | off, on.double()
-    down, rise = torch.where(known, value, -low / width), torch.where(known, value, high / width)
-    return down, torch.where(known, 0.0, -down * high), rise, torch.where(known, 0.0, -rise * low)
+    slope = near / (near + far).clamp(min=1e-300)
+    return torch.where(on | off, on.double(), slope), torch.where(on | off, 0.0, slope * far)

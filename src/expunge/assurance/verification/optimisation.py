@@ -18,10 +18,12 @@ from expunge.assurance.verification.relaxation import Linear, backward, minimum
 
 @dataclass(frozen=True, eq=False)
 class Bound:
-    """Per box: the margin's lower bound [boxes], and the slope in z that it was found with [boxes, coordinates]."""
+    """Per box: the margin's lower bound [boxes], the slope in z that it was found with [boxes, coordinates], and the
+    slope that plain CROWN has, which says better where to halve."""
 
     value: Tensor
     slope: Tensor
+    plain: Tensor
 
 
 def margin_bound(
@@ -29,7 +31,7 @@ def margin_bound(
 ) -> Bound:
     """Lower bound of the margin on each box, after `steps` of Adam on the slopes and multipliers (0: plain CROWN)."""
     linear = _output(problem, lines, len(lower))
-    best = Bound(minimum(linear, lower, upper)[:, 0], linear.slope[:, 0])
+    best = Bound(minimum(linear, lower, upper)[:, 0], linear.slope[:, 0], linear.slope[:, 0])
     if not steps:
         return best
     chosen = [default_slopes(layer).tensors() for layer in layers]
@@ -43,7 +45,7 @@ def margin_bound(
         ]
         linear = _with_rows(problem, _output(problem, relaxed, len(lower)), next(free))
         value = minimum(linear, lower, upper)[:, 0]
-        best = _better(best, Bound(value.detach(), linear.slope.detach()[:, 0]))
+        best = _better(best, Bound(value.detach(), linear.slope.detach()[:, 0], best.plain))
         if bool((best.value >= 0).all()):
             break
         climb.step(value.clamp(max=0).sum())
@@ -131,4 +133,5 @@ def _strides(problem: Problem, best: Bound, chosen: list[list[Tensor]]) -> list[
 def _better(best: Bound, other: Bound) -> Bound:
     """Box by box."""
     wins = other.value > best.value
-    return Bound(torch.where(wins, other.value, best.value), torch.where(wins.unsqueeze(1), other.slope, best.slope))
+    slope = torch.where(wins.unsqueeze(1), other.slope, best.slope)
+    return Bound(torch.where(wins, other.value, best.value), slope, best.plain)
