@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import expunge_verify
@@ -109,6 +109,7 @@ plain = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # on a busy machine one draw took a second
 @given(plain)
 def test_the_verifiers_own_writer_is_rfc_8785_where_it_is_used(value: Any) -> None:
     assert expunge_verify.canonical(value) == strict_json.canonical(value)

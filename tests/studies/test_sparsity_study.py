@@ -134,14 +134,19 @@ def test_figures_on_the_digits_are_where_they_belong(results: dict) -> None:
     assert found["l1.class.ua"] >= 95
 
 
-def test_a_patch_and_the_dose_on_all_the_digits(records: Records) -> None:
+def test_a_patch_on_all_the_digits(records: Records) -> None:
     """The trojan at the marks of the spec's check 10; the penalty on eight pixels a side takes out half and more."""
     ground = Ground.of(records, "small")
     hits = {row["method"]: row for row in backdoor(ground, (0,))}
     assert hits["original"]["asr"] >= 97
     assert hits["retrain"]["asr"] <= 2
     assert hits["l1-sparse 0.003"]["asr"] < hits["original"]["asr"] / 2
-    rows = doses(ground, (0,))
+
+
+@pytest.mark.slow
+def test_the_dose_on_all_the_digits(records: Records) -> None:
+    """On a quarter of them the study of the default run draws the same curve; here it must rise."""
+    rows = doses(Ground.of(records, "small"), (0,))
     rising = {row["lr"]: row["ua"] for row in rows if row["method"] == "fine-tune"}
     assert list(rising.values()) == sorted(rising.values())
     assert rising[max(rising)] > 90 > 50 > rising[min(rising)]
