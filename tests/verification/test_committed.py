@@ -188,7 +188,8 @@ def test_the_draw_depends_on_root_nonce_and_share() -> None:
 def test_seeds_of_a_draw_are_numbers_that_a_receipt_can_name() -> None:
     for number in range(20):
         draw = drawn("ab" * 32, f"n{number}", b"s")
-        strict_json.canonical([schedule_seed(draw), noise_seed(draw)])
+        seeds = [schedule_seed(draw), noise_seed(draw)]
+        assert strict_json.loads(strict_json.canonical(seeds)) == seeds
 
 
 def test_a_commitment_survives_json_and_binds_every_field(the_scene: Scene) -> None:

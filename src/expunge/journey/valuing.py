@@ -253,6 +253,7 @@ def _keeper(store: Store, scene: Scene) -> Callable[[], None]:
     data, rest = data_digest(store), 0.0
 
     def keep() -> None:
+        """Store them now, unless the last time is too recent for what it took."""
         nonlocal rest
         started = time.monotonic()
         if started < rest:

@@ -74,6 +74,7 @@ def _order(records: Records, seed: int) -> Attempt:
     ]
 
     def attempt(trial: int) -> Verdict:
+        """Hand over retained records in the order that suits; the verdict on it."""
         case = ground.case(f"trial-{trial}")
         handed, order = Reordered(orders=1, seed=trial).grind(case)
         rows = [*(parts[0][row] for row in order), *parts[1]]
@@ -110,6 +111,7 @@ def _nothing(records: Records, seed: int) -> Attempt:
     old = ground.deletion.trained.model
 
     def attempt(trial: int) -> Verdict:
+        """Hand over a proof of one snapshot, or of none; the verdict on it."""
         nonce = f"trial-{trial}"
         done = ground.prove(nonce, FineTune(epochs=1))
         (track,) = done.submission.proof.tracks
