@@ -104,7 +104,9 @@ def test_every_other_command_speaks_in_words(say: Say, ws: Path):
     for part in ("records deleted by retrain", "Cost ", "Audit ", "Model ", "Receipt ", "Report ", "Anyone can check"):
         assert part in done
     assert "[names-a-person]" in say("forget-salt", request, "--reason", f"by {THIRD}, it was asked", status=20)
-    assert f"salts of request {request} are destroyed" in say("forget-salt", request)
+    assert "[bad-arguments]" in say("forget-salt", request, "--owner", THIRD, status=20)
+    assert f"salts of request {request} are destroyed" in say("forget-salt", "--owner", THIRD)
+    assert "[unknown-owner]" in say("forget-salt", "--owner", THIRD, status=10)
     bundle = ws / "receipts" / f"{request}.bundle.json"
     expected = {
         ("status",): f"{request}  closed",

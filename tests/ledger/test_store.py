@@ -160,10 +160,16 @@ def test_no_workspace(tmp_path: Path, make):
     assert code_of(Store.open, tmp_path / "ws") == "workspace-missing"
 
 
-def test_files_are_their_owners_alone(folder: Path):
+def test_files_and_folders_are_their_owners_alone(tmp_path: Path):
+    folder, mask = tmp_path / "ws", os.umask(0)
+    try:
+        with Store.create(folder) as store, store.transaction() as tx:
+            objects.export(tx, objects.put(tx, b"bytes", "test"), "folder/copy.bin")
+    finally:
+        os.umask(mask)
     with Store.open(folder) as store, store.transaction() as tx:
-        objects.put(tx, b"bytes", "test")
-        assert all(path.stat().st_mode & 0o077 == 0 for path in folder.rglob("*") if path.is_file())
+        tx.remember("a", "write-ahead log")
+        assert all(path.stat().st_mode & 0o077 == 0 for path in (folder, *folder.rglob("*")))
 
 
 def test_opening_and_closing_leaks_nothing(folder: Path):
