@@ -31,6 +31,7 @@ _FILED: Final = (
 """The number of a request's first event: later ones have greater numbers, even where the clock was set back."""
 
 _CHUNK: Final = 500
+_ID: Final = re.compile("r[0-9a-f]{16}")
 _LABEL: Final = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
@@ -113,7 +114,8 @@ def get(connection: Connection, request: str) -> Request:
     """
     for found in _select(connection, tables.requests.c.id == request):
         return found
-    raise OperatorError("unknown-request", f"no request {request[:40]!r}")
+    said = request if _ID.fullmatch(request) else "of that id"  # what else was typed may be a person's name
+    raise OperatorError("unknown-request", f"no request {said}")
 
 
 def list_all(connection: Connection, states: Iterable[State] | None = None) -> tuple[Request, ...]:
