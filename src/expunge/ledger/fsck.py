@@ -59,7 +59,7 @@ def fsck(folder: Path, checks: Sequence[Check] = (), steps: Sequence[Migration] 
     **Raises:** `OperatorError("workspace-missing")`.
     """
     if not (folder / database.NAME).is_file():
-        raise OperatorError("workspace-missing", f"there is no workspace in {folder.name[:100]!r}")
+        raise OperatorError("workspace-missing", f"there is no workspace in {(folder.name or '.')[:100]!r}")
     found = list(_guarded(_at_rest(folder)))
     every = (_database, _shape(steps), _rows, _objects, _strays, _exports, *checks)
     counts = (0, 0, 0)

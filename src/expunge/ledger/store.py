@@ -136,7 +136,7 @@ class Store:
         "io-error")`; `ProviderDishonest("store-rolled-back")` when the database lost transactions.
         """
         if not (folder / database.NAME).is_file():
-            raise OperatorError("workspace-missing", f"there is no workspace in {folder.name[:100]!r}")
+            raise OperatorError("workspace-missing", f"there is no workspace in {(folder.name or '.')[:100]!r}")
         store = cls(folder, steps, clock)
         try:
             store._check_in()
