@@ -241,7 +241,7 @@ def curve(records: Records, seed: int) -> list[Row]:
         wrong = {(each.track, each.number) for each in found if not each.identical}
         for work in WORK:
             draws = max(1, int(work * segments))
-            bare = SpotCheck(largest=0, ends=0, early=0, least=0)
+            bare = SpotCheck(largest=0, path=0, ends=0, early=0, least=0)
             row: Row = {
                 "part": "curve",
                 "faked": len(wrong) / segments,
