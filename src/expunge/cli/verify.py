@@ -45,7 +45,9 @@ def verify(
     network: Annotated[
         list[str] | None, typer.Option(help="Replay: a network of your own, module:factory, that the recipe may name.")
     ] = None,
-    owner: Annotated[list[str] | None, typer.Option(help="Replay: a person who left, if you may know.")] = None,
+    owner: Annotated[
+        list[str] | None, typer.Option(help="Replay: a person who left with all records, if you may know.")
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Check receipts offline, trusting nobody's word; exit status 0 only when every check of every one holds.
@@ -114,7 +116,7 @@ def _lines(result: Result) -> str:
     share, most = found["would_find"]["0.1"], found["work_share"]
     recipe = found["recipe"]
     tail = [
-        f"Claim {found['claim'] or 'not looked at'}. Proven: {found['proves']}.",
+        f"Claim {found['claim'] or 'not looked at'}{_guarantee(found['guarantee'])}. Proven: {found['proves']}.",
         f"Method {json.dumps(found['method'])}.",
         f"Recipe: {recipe['epochs']} epochs of {json.dumps(recipe['optimiser'])}.",
         f"Replayed {found['replayed']} of {found['segments']} segments, {most:.1%} of retraining's gradients.",
@@ -124,6 +126,10 @@ def _lines(result: Result) -> str:
         "Every check holds." if result["holds"] else "NOT verified.",
     ]
     return "\n".join([*map(_line, checks), *tail])
+
+
+def _guarantee(found: Result | None) -> str:
+    return "" if found is None else f", epsilon {found['epsilon']:g}, delta {found['delta']:g}"
 
 
 def _line(check: tuple[str, bool | None, str]) -> str:
