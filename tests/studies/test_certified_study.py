@@ -7,7 +7,7 @@ import pytest
 
 from expunge.records import Records
 from expunge.studies.certified import CertifiedStudy, certified_claims
-from expunge.studies.certified_cells import retrained, solvers, stopped_at
+from expunge.studies.certified_cells import RUNS, processor_seconds, retrained, solvers, stopped_at
 from expunge.studies.certified_checks import coverage, head_check
 from expunge.studies.certified_games import Game, certificate_games, played
 from expunge.studies.frame import Setting, run_study
@@ -80,6 +80,19 @@ def test_stopping_early_is_found(few: Records) -> None:
     assert [work for work, _ in moments] == sorted(work for work, _ in moments)
     assert stopped_at(moments, 0.0) == moments[0][0]
     assert stopped_at(moments, 1.1) is None
+
+
+@pytest.mark.parametrize(("least", "runs"), [(0.0, 1), (60.0, RUNS)])
+def test_short_runs_are_timed_again(least: float, runs: int) -> None:
+    made: list[int] = []
+
+    def count() -> int:
+        made.append(sum(range(100_000)))
+        return len(made)
+
+    found, seconds = processor_seconds(count, least)
+    assert found == len(made) == runs
+    assert 0 < seconds < 5
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """From distances and noise to epsilon and delta, and back; budgets over a sequence of deletions."""
 
-from expunge.unlearning.accounting.budget import Budget, Privacy
+from expunge.unlearning.accounting.budget import LEAST, Budget, Privacy
 from expunge.unlearning.accounting.gaussian import (
     classical_sigma,
     compose,
@@ -15,6 +15,7 @@ from expunge.unlearning.accounting.theorem import HONEST, Constants, TheoremBoun
 
 __all__ = [
     "HONEST",
+    "LEAST",
     "Budget",
     "Constants",
     "NoisyDescent",
