@@ -1,6 +1,7 @@
 """Epsilon and delta against independent implementations, brute force, and simulation."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -148,6 +149,15 @@ def test_the_theorem_is_vacuous_unless_strongly_convex() -> None:
         bound = theorem_bound(Constants(radius, damping, lipschitz, least))
         assert bound.is_vacuous == (least <= lipschitz * radius)
     assert theorem_bound(Constants(1.0, 0.1, 1.0, -0.2)).delta_w == math.inf
+
+
+def test_a_bound_from_an_estimate_is_no_certificate() -> None:
+    known = Constants(1.0, 0.5, 0.1, 0.5)
+    assert theorem_bound(known).certified
+    for failure in (0.0, 0.1):
+        bound = theorem_bound(replace(known, estimated=("hessian_lipschitz",)), parameters=9, failure=failure)
+        assert bound.estimated == ("hessian_lipschitz",)
+        assert not bound.certified
 
 
 def test_the_papers_own_setting() -> None:

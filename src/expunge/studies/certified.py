@@ -11,6 +11,7 @@ from expunge.reports.study import StudyFigure
 from expunge.studies.certified_cells import solvers
 from expunge.studies.certified_checks import coverage, curves, from_the_start, head_check, poison, tolerance
 from expunge.studies.certified_claims import certified_claims
+from expunge.studies.certified_constants import constants_of_a_network
 from expunge.studies.certified_deletions import deletions
 from expunge.studies.certified_figures import certified_figures
 from expunge.studies.certified_games import certificate_games, played
@@ -74,7 +75,11 @@ class CertifiedStudy:
     def _rows(self, setting: Setting, kind: str, rest: Sequence[str], seed: int) -> list[Row]:
         records, scale = setting.records, setting.scale
         checks: dict[str, Callable[[], list[Row]]] = {
-            "paper": lambda: [*paper_setting(), {"setting": "instead", "advice": HONEST}],
+            "paper": lambda: [
+                *paper_setting(),
+                constants_of_a_network(records, seed),
+                {"setting": "instead", "advice": HONEST},
+            ],
             "solvers": lambda: solvers(records, seed, scale),
             "coverage": lambda: [coverage(records, seed)],
             "games": lambda: played(certificate_games(records, seed), RUNS[scale]),

@@ -11,7 +11,14 @@ from expunge.unlearning.accounting.gaussian import (
 )
 from expunge.unlearning.accounting.renyi import epsilon_of_renyi, renyi_of_gaussian
 from expunge.unlearning.accounting.shift_reduction import NoisyDescent
-from expunge.unlearning.accounting.theorem import HONEST, Constants, TheoremBound, paper_setting, theorem_bound
+from expunge.unlearning.accounting.theorem import (
+    HONEST,
+    Constants,
+    TheoremBound,
+    paper_setting,
+    setting_line,
+    theorem_bound,
+)
 
 __all__ = [
     "HONEST",
@@ -29,6 +36,7 @@ __all__ = [
     "mu_of",
     "paper_setting",
     "renyi_of_gaussian",
+    "setting_line",
     "sigma_for",
     "theorem_bound",
 ]
