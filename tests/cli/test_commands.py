@@ -142,6 +142,14 @@ BAD = {
     "an empty file of ids": (["forget", "--records", "{tmp}/empty.txt"], "nothing-to-delete"),
     "everything": (["forget", "--records", "{tmp}/all.txt"], "delete-everything"),
     "unknown method": (["forget", "--owner", "owner-008", "--method", "magic"], "unknown-method"),
+    "an epsilon of zero": (
+        ["forget", "--owner", "owner-008", "--method", "certified", "--epsilon", "0"],
+        "bad-hyperparameter",
+    ),
+    "a delta of zero": (
+        ["forget", "--owner", "owner-008", "--method", "certified-head", "--delta", "0"],
+        "bad-hyperparameter",
+    ),
     "no such command": (["forgive"], "bad-arguments"),
     "a key that is no UUID": (["forget", "--owner", "owner-008", "--key", "x"], "bad-arguments"),
     "a pickle as a model": (["adopt", "{tmp}/model.pkl"], "not-a-model"),
