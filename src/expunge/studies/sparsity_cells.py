@@ -24,7 +24,6 @@ def doses(ground: Ground, seeds: Sequence[int]) -> list[Row]:
     rows = []
     for seed in seeds:
         scene = Scene.of(ground, one_class, seed, 1)
-        rows.append(row("dose", "original", scene, **scene.figures(scene.trained.model), rte=0.0, lr=None, gamma=None))
         for run in carried(scene, [Pick(label, method) for label, method in tried]):
             figures = scene.figures(run.done.trained.model)
             own = {"lr": run.done.method["lr"], "gamma": run.done.method.get("gamma")}
