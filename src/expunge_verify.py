@@ -892,7 +892,8 @@ def _lines(reports: Sequence[tuple[Path, Report]]) -> Iterator[str]:
     for path, report in reports:
         yield f"{report.line()} ({ascii(path.name)[1:-1]})"
     held = sum(report.holds for _, report in reports)
-    yield f"{'verified' if held == len(reports) else 'NOT VERIFIED'}: {held} of {len(reports)} bundles"
+    lost = len(reports) - held
+    yield f"{'NOT VERIFIED' if lost else 'verified'}: {lost or held} of {len(reports)} bundles"
 
 
 def _run(bundle: Path, model: Path | None, key: str | None, checkpoint: Path | None) -> Report:

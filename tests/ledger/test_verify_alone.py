@@ -76,6 +76,7 @@ def test_several_bundles_get_a_line_each_and_the_worst_status(files: dict[str, P
     done = run(missing, good, broken)
     assert done.returncode == 40
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["FAILED", "ok", "FAILED", "NOT"]
+    assert done.stdout.endswith("NOT VERIFIED: 2 of 3 bundles\n")
     assert "file-unreadable" in done.stdout
     assert "bundle-truncated" in done.stdout
     plain = json.loads(run(missing, good, "--json").stdout)
