@@ -228,8 +228,14 @@ def test_curves_over_the_same_few_x_share_a_table_and_long_ones_are_thinned():
     assert few.rows == ((1, Measured(3, 2, 4), None), (2, Measured(4, 3, 5), 5), (3, None, 6))
     many = lines("t", [Series("a", range(100), range(100))], axis, Axis("y")).table
     assert len(many.rows) == 12
-    assert (many.rows[0][1], many.rows[-1][1]) == (0, 99)
+    assert (many.rows[0], many.rows[-1]) == ((0, 0), (99, 99))
     assert "12 of the 100 points" in many.note
+    two = [Series("a", range(100), range(100)), Series("b", range(100), range(100, 200))]
+    shared = lines("t", two, axis, Axis("y")).table
+    assert shared.columns == ("n", "a", "b")
+    assert (len(shared.rows), shared.rows[0], shared.rows[-1]) == (12, (0, 0, 100), (99, 99, 199))
+    apart = lines("t", [two[0], Series("b", range(50, 150), range(100))], axis, Axis("y")).table
+    assert (len(apart.rows), apart.rows[12]) == (24, ("b", 50, 0))
 
 
 @pytest.mark.parametrize(

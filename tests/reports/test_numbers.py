@@ -34,6 +34,7 @@ def read(text: str) -> float:
         (-3.0, Unit.PLAIN, None, "−3"),
         (-0.00004, Unit.POINTS, None, "0.0"),
         (0.0, Unit.PLAIN, None, "0"),
+        (0.0, Unit.PLAIN, 0.0004, "0"),
         (4.2e-7, Unit.PLAIN, None, "4.2\u202f×\u202f10⁻⁷"),
         (0.0005, Unit.EXACT, None, "0.0005"),
         (1e-5, Unit.EXACT, None, "1e-05"),

@@ -182,6 +182,8 @@ def _plain(value: float, spread: float | None) -> str:
 
 
 def _powers(value: float) -> str:
+    if value == 0:
+        return "0"
     mantissa, exponent = f"{value:.1e}".split("e")
     power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"{mantissa}{SPACE}×{SPACE}10{power}"

@@ -32,7 +32,8 @@ def mark(target: str | None) -> tuple[str, float] | None:
 
 def target_words(target: str | None) -> str:
     """The mark as people write it."""
-    return printable(target or "").replace(">=", "≥").replace("<=", "≤")
+    said = printable(target or "").replace(">=", "≥").replace("<=", "≤")
+    return re.sub(r"^([<>≥≤]) ", "\\1\u00a0", said)
 
 
 def bullet(value: float, interval: Sequence[float] | None, target: str | None) -> Markup:

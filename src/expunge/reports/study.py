@@ -1,16 +1,17 @@
 """The report of a study: its claims against their marks, its figures each beside its table, and every row."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from expunge.errors import ProgrammerError
 from expunge.reports.drawing import Drawing, Table
 from expunge.reports.html import page
-from expunge.reports.numbers import Cell, Measured, Unit
+from expunge.reports.numbers import Cell, Measured, Unit, printable
 from expunge.reports.sparks import bullet, mark, strip, target_words
 
 KEYS: Final = ("study", "version", "platform", "data", "scale", "seeds", "seconds", "rows", "claims")
@@ -35,7 +36,7 @@ class StudyFigure:
 class _Claim:
     """A claim as its row shows it."""
 
-    name: str
+    name: Markup
     value: Measured | None
     target: str
     verdict: str
@@ -73,7 +74,12 @@ def _claim(claim: Mapping[str, Any]) -> _Claim:
     measured = None if value is None else Measured(float(value), *interval)
     picture = Markup("") if measured is None else bullet(measured.value, measured.interval, target)
     why, caveat = claim.get("why") or "", "the interval crosses the mark" if _crosses(measured, target) else ""
-    return _Claim(claim["name"], measured, target_words(target), verdict, words, why, caveat, picture)
+    return _Claim(_breakable(claim["name"]), measured, target_words(target), verdict, words, why, caveat, picture)
+
+
+def _breakable(name: str) -> Markup:
+    """A name that wraps after its dots and underscores, not in the middle of a word."""
+    return Markup(re.sub(r"([._])(?=.)", r"\1<wbr>", str(escape(printable(name)))))
 
 
 def _crosses(measured: Measured | None, target: str | None) -> bool:

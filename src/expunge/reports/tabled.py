@@ -31,14 +31,16 @@ def bars(groups: Sequence[Group], names: Sequence[str], axis: Axis, band: str) -
 
 
 def curves(series: Sequence[Series], x: Axis, y: Axis, note: str) -> Table:
-    """A row for each x with a column for each curve, where all share few x; else as `points`."""
+    """A row for each x with a column for each curve, where they share few x or all; else as `points`."""
     shared = sorted({value for each in series for value in each.x})
-    if len(shared) > POINTS or any(len(set(each.x)) < len(each.x) for each in series):
+    alike = all(len(each.x) == len(shared) for each in series)
+    if any(len(set(each.x)) < len(each.x) for each in series) or (len(shared) > POINTS and not alike):
         return points(series, x, y, note)
     found = [{value: _measured(each, place) for place, value in enumerate(each.x)} for each in series]
-    rows = tuple((value, *(line.get(value) for line in found)) for value in shared)
+    rows = tuple((shared[place], *(line.get(shared[place]) for line in found)) for place in _thinned(len(shared)))
     columns = (x.label, *(each.label for each in series)) if len(series) > 1 else (x.label, y.label)
-    return Table(columns, rows, (x.unit, *[y.unit] * len(series)), note)
+    said = _drawn(len(rows), len(shared))
+    return Table(columns, rows, (x.unit, *[y.unit] * len(series)), f"{said} {note}".strip())
 
 
 def points(series: Sequence[Series], x: Axis, y: Axis, note: str = "") -> Table:
@@ -47,8 +49,12 @@ def points(series: Sequence[Series], x: Axis, y: Axis, note: str = "") -> Table:
     for each in series:
         rows += [(each.label, each.x[place], _measured(each, place)) for place in _thinned(len(each.x))]
     total = sum(len(each.x) for each in series)
-    said = f"{len(rows)} of the {total:,} points drawn, evenly chosen." if len(rows) < total else ""
-    return Table(("Series", x.label, y.label), tuple(rows), (Unit.PLAIN, x.unit, y.unit), f"{said} {note}".strip())
+    units = (Unit.PLAIN, x.unit, y.unit)
+    return Table(("Series", x.label, y.label), tuple(rows), units, f"{_drawn(len(rows), total)} {note}".strip())
+
+
+def _drawn(rows: int, total: int) -> str:
+    return f"{rows} of the {total:,} points drawn, evenly chosen." if rows < total else ""
 
 
 def clouds(found: Sequence[Series], x: Axis, y: Axis) -> Table:
