@@ -263,8 +263,10 @@ def test_the_verdict_says_what_it_proves(place: Scene, honest: Proven) -> None:
     verdict = through_files(noisy.submission, place.retained(noisy), "n1")
     assert verdict.claim == "certified"
     assert "whoever knows the noise" in verdict.proves
+    assert (verdict.whole, verdict.segments, verdict.would_find(0.1)) == (True, 0, 1.0)
     wrong = through_files(noisy.submission, place.retained(noisy), "other")
     assert wrong.proves.startswith("nothing")
+    assert (wrong.whole, wrong.would_find(0.1)) == (False, 0.0), "nothing was replayed"
 
 
 def test_an_empty_verdict_does_not_hold() -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from expunge.auditing import Accuracy
 from expunge.cli.main import main
+from expunge.cli.verify import _work
 from expunge.journey import carry_out
 from expunge.verification import submission_from_bytes, submission_to_bytes
 
@@ -152,6 +154,20 @@ def test_the_verdict_in_words_says_what_was_proven(proved: Proved, capsys: pytes
     assert "Every check holds." in shown
 
 
+def test_what_was_replayed_is_said_of_each_kind() -> None:
+    """A short method has no segments: zero of zero would say that nothing was looked at."""
+    found = {"replayed": 0, "segments": 0, "work_share": 0.25, "would_find": {"0.1": 1.0}, "replayed_whole": True}
+    found["tolerance"] = {"value": 0.0, "source": "same platform"}
+    assert _work(found)[::2] == [
+        "Replayed the whole method, 25.0% of retraining's gradients.",
+        "No part of the method was left to chance.",
+    ]
+    sampled = {**found, "replayed": 12, "segments": 120, "would_find": {"0.1": 0.5}, "replayed_whole": False}
+    assert _work(sampled)[0] == "Replayed 12 of 120 segments, 25.0% of retraining's gradients."
+    assert "probability 0.50" in _work(sampled)[2]
+    assert _work({**sampled, "replayed": 0}) == ["Nothing was replayed."]
+
+
 def test_the_receipt_states_the_commitment_and_claims_no_replay(proved: Proved) -> None:
     report = run("verify", proved.done["bundle"])[1]
     assert report["holds"]
@@ -176,7 +192,9 @@ def test_a_wrong_nonce_model_or_file_is_named(proved: Proved, tmp_path: Path) ->
     status, report = proved.verify("--proof", str(broken))
     assert status == 40
     assert report["error"]["code"] == "bad-proof"
-    assert proved.verify("--proof", str(tmp_path / "none"))[1]["error"]["code"] == "no-such-file"
+    for file, code in ((tmp_path / "none", "no-such-file"), (tmp_path, "io-error"), ("/dev/zero", "bad-data")):
+        assert proved.verify("--proof", str(file))[1]["error"]["code"] == code
+    assert proved.verify("--threads", "65")[1]["error"]["code"] == "bad-arguments", "so many could end the process"
 
 
 def test_what_the_receipt_does_not_bind_is_named_before_anything_else_is_used(proved: Proved, tmp_path: Path) -> None:
@@ -235,13 +253,20 @@ def test_the_next_deletion_makes_the_commitment_stale_and_erases_the_proof(
     proof = tmp_path / "ws" / "proofs" / Path(proved.done["proof"]).name
     assert proof.exists()
     waiting = run("-w", ws, "forget", "--owner", "owner-010", "--provable", "--method", "fine-tune")[1]
-    assert run("-w", ws, "challenge", waiting["request"], "--nonce", " ")[1]["error"]["code"] == "nonce-missing"
+    for nonce, code in ((" ", "nonce-missing"), ("z" * 1025, "bad-arguments"), ("\udcff", "bad-arguments")):
+        assert run("-w", ws, "challenge", waiting["request"], "--nonce", nonce)[1]["error"]["code"] == code
     plain = run("-w", ws, "forget", "--owner", "owner-011")[1]
     assert not proof.exists()
     words = ("verify", plain["bundle"], "--records", proved.retained, "--replay")
     assert run(*words)[1]["error"]["code"] == "bad-arguments"
+    os.mkfifo(tmp_path / "pipe")
+    for place, code in (("ws/store.db", "bad-arguments"), ("pipe", "bad-arguments"), ("none/kept", "no-such-file")):
+        words = ("-w", ws, "challenge", waiting["request"], "--nonce", "n-3", "--retained", str(tmp_path / place))
+        assert run(*words)[1]["error"]["code"] == code, "neither taken nor written over"
     words = ("-w", ws, "challenge", waiting["request"], "--retained", kept, "--nonce")
+    before = run("-w", ws, "log")[1]["size"]
     assert run(*words, "n-3")[1]["error"]["code"] == "commitment-stale"
+    assert run("-w", ws, "log")[1]["size"] == before + 2, "the nonce that came, and the commitment that stands now"
     assert run(*words, "n-3")[1]["error"]["code"] == "nonce-used", "it was known before the commitment that stands now"
     done = run(*words, "n-4")[1]
     assert done["state"] == "closed"

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from expunge.adversaries.providers import Forge, KeepOriginal
 from expunge.errors import OperatorError
 from expunge.records import Records
-from expunge.studies import Setting, run_study, verification_committed
-from expunge.studies.verification import VerificationStudy, binom_above, simulated
+from expunge.studies import Setting, run_study, verification_committed, verification_curve
+from expunge.studies.verification import VerificationStudy
 from expunge.studies.verification_cells import Field, grouped
-from expunge.studies.verification_committed import committed, curve, methods, storage
+from expunge.studies.verification_claims import binom_above, simulated
+from expunge.studies.verification_committed import committed, methods, storage
+from expunge.studies.verification_curve import curve
 from expunge.studies.verification_evasions import EVASIONS, evasion
 from expunge.verification import BackdoorTest, detection
 
@@ -23,6 +26,7 @@ def test_simulated_owners_meet_the_binomial_of_their_own_hits() -> None:
     ]
     assert expected == pytest.approx(sum(parts) / 2, abs=0.02)
     assert sum(caught) / len(caught) == pytest.approx(expected, abs=0.04)
+    assert len(simulated([[0.6, 0.1, 40, 100]], owners=100)[0]) == 100
     assert binom_above(9, 30, 0.1) == pytest.approx(BackdoorTest(0.6, 0.1, 30).false_alarm, rel=1e-9)
 
 
@@ -37,9 +41,9 @@ def test_owners_are_of_equal_size_and_half_of_the_marked_leave(records: Records)
 
 def test_cells_of_the_committed_schedule(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verification_committed, "TRIALS", {"small": 2})
-    monkeypatch.setattr(verification_committed, "DRAWS", 100)
-    monkeypatch.setattr(verification_committed, "FAKED", (0.05, 0.25))
-    monkeypatch.setattr(verification_committed, "WORK", (0.05, 0.1))
+    monkeypatch.setattr(verification_curve, "DRAWS", 100)
+    monkeypatch.setattr(verification_curve, "FAKED", (0.05, 0.25))
+    monkeypatch.setattr(verification_curve, "WORK", (0.05, 0.1))
     (honest,) = committed(records, "small", 0, "honest")
     assert honest["found"] == 0
     assert 0.05 < honest["work_share_max"] <= 0.1
@@ -54,6 +58,19 @@ def test_cells_of_the_committed_schedule(records: Records, monkeypatch: pytest.M
     assert all(row["measured_default"] > row["formula_default"] - 0.15 for row in defaults)
     sizes = [row["bytes_per_step"] for row in storage(records, 0)]
     assert sizes == sorted(sizes, reverse=True)
+
+
+def test_the_literature_beside_lets_pass_what_the_schedule_finds(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proof without rows of its own is shown with those that are drawn."""
+    some = (KeepOriginal(), Forge())
+    monkeypatch.setattr(verification_committed, "attacks", lambda scale: {each.describe().name: each for each in some})
+    monkeypatch.setattr(verification_committed, "inconspicuous", dict)
+    rows = verification_committed.beside(records, "small", 0)
+    assert [row["provider"] for row in rows] == ["honest", "keep-original", "forge"]
+    assert all(row["passed"] == 1 for row in rows)
+    assert all(row["work_share_mean"] == 1 for row in rows)
 
 
 @pytest.mark.parametrize("name", EVASIONS)

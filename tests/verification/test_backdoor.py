@@ -1,6 +1,7 @@
 """The backdoor test against the binomials, by enumeration and by simulation, and on real marked models."""
 
 import math
+from itertools import combinations
 
 import pytest
 
@@ -28,6 +29,9 @@ WORKED = [
     (0.40, 0.10, 30, 9, 0.18),
 ]
 
+VANISHING = [(0.95, 20), (0.95, 30), (0.90, 20), (0.90, 30)]
+"""p and queries of the table's other cells, at q = 0.1: less than a millionth."""
+
 
 def chance(n: int, p: float, most: int) -> float:
     return sum(math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(most + 1))
@@ -41,6 +45,12 @@ def test_the_worked_table_is_met(p: float, q: float, n: int, threshold: int, bet
     assert test.beta == pytest.approx(chance(n, p, threshold), rel=1e-9)
     assert test.false_alarm == pytest.approx(1 - chance(n, q, threshold), rel=1e-6)
     assert chance(n, q, threshold - 1) < 1 - test.alpha
+
+
+@pytest.mark.parametrize(("p", "queries"), VANISHING)
+def test_where_the_table_says_next_to_nothing_it_is(p: float, queries: int) -> None:
+    test = BackdoorTest(p, 0.1, queries)
+    assert (test.threshold, test.beta < 1e-6) == ({20: 7, 30: 9}[queries], True)
 
 
 def test_ten_thousand_simulated_owners_meet_the_binomials() -> None:
@@ -71,6 +81,15 @@ def test_several_owners() -> None:
     assert majority_power(tests) == pytest.approx(power**3 + 3 * power**2 * (1 - power))
     assert pooled(tests).confidence > majority_power(tests) > power
     assert (pooled(tests).queries, pooled(tests).p) == (30, pytest.approx(0.6))
+
+
+def test_owners_who_share_a_trigger_are_counted(few: Records) -> None:
+    """One place of 64 for each of 20 owners: some meet. Four places each: none does."""
+    owners = sorted(set(few.train.owners))[:20]
+    crowded = mark(few, owners, places=1, seed=3)
+    known = [trigger.places for trigger in crowded.triggers.values()]
+    assert crowded.collisions == sum(one == other for one, other in combinations(known, 2)) > 0
+    assert mark(few, owners, seed=3).collisions == 0
 
 
 def test_marks_are_learned_and_an_honest_deletion_unlearns_them(few: Records) -> None:

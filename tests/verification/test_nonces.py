@@ -96,6 +96,12 @@ def test_a_book_of_another_form_is_one_line(tmp_path: Path) -> None:
     assert caught.value.code == "no-such-file"
 
 
+def test_a_book_that_forgets_is_refused(the_scene: Scene, tmp_path: Path) -> None:
+    with pytest.raises(OperatorError) as caught:
+        draw(filed(tmp_path, the_scene.commit()), Path("/dev/null"))
+    assert caught.value.code == "bad-data"
+
+
 def _drawn(file: Path, book: Path) -> str:
     return str(draw(file, book)["nonce"])
 

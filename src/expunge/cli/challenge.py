@@ -44,5 +44,6 @@ def _words(result: Result) -> str:
         lines.append(f"Proof   {result['proof']}")
     if result["retained"] is not None:
         lines.append(f"For the verifier alone (personal data and salts): {result['retained']}")
-        lines.append(f"They check: expunge verify {result['bundle']} --records {result['retained']} --replay")
+        given = f"{result['bundle']} --records {result['retained']} --model {result['model_file']}"
+        lines.append(f"They check: expunge verify {given} --replay --book NONCES --old-root ROOT")
     return "\n".join(lines)

@@ -43,7 +43,7 @@ def forget(
     provable: Annotated[
         bool, typer.Option("--provable", help="Commit only; `expunge challenge` carries it out under a nonce.")
     ] = False,
-    every: Annotated[int | None, typer.Option(help="Provable: steps between checkpoints.", min=1)] = None,
+    every: Annotated[int | None, typer.Option(help="Provable: steps between checkpoints.", min=1, max=10**9)] = None,
     key: Annotated[str | None, typer.Option(help="Idempotency key (UUID): the same one is one request.")] = None,
     executor: ExecutorName = "serial",
     workers: Workers = 2,
@@ -145,13 +145,14 @@ def _committed(result: Result) -> str:
     """What to hand over, and what comes next; of a request that is over, what became of it."""
     if "commitment" not in result:
         return words(result)
+    folder = Path(result["commitment_file"]).parent.parent
     return "\n".join(
         (
             f"Request {result['request']} is committed to; nothing is trained before the verifier's nonce is here.",
             f"Commitment {result['commitment']}",
             f"File       {result['commitment_file']}",
             "Hand the file to the verifier. With the nonce that they draw then:",
-            f"  expunge challenge {result['request']} --nonce NONCE --retained FILE",
+            f"  expunge -w {folder} challenge {result['request']} --nonce NONCE --retained FILE",
         )
     )
 

@@ -40,7 +40,7 @@ def verify(
     ] = None,
     work: Annotated[float, typer.Option(help="Replay: share of retraining to spend.", min=0.0, max=1.0)] = 0.1,
     threads: Annotated[
-        int | None, typer.Option(help="Replay: arithmetic threads; by default the provider's.", min=1)
+        int | None, typer.Option(help="Replay: arithmetic threads; by default the provider's.", min=1, max=64)
     ] = None,
     network: Annotated[
         list[str] | None, typer.Option(help="Replay: a network of your own, module:factory, that the recipe may name.")
@@ -113,19 +113,31 @@ def _lines(result: Result) -> str:
     if found is None:
         return "\n".join([*map(_line, checks), "The receipt does not hold: nothing was replayed."])
     checks += [(f"replay: {each['name']}", each["holds"], each["message"]) for each in found["checks"]]
-    share, most = found["would_find"]["0.1"], found["work_share"]
     recipe = found["recipe"]
     tail = [
         f"Claim {found['claim'] or 'not looked at'}{_guarantee(found['guarantee'])}. Proven: {found['proves']}.",
         f"Method {json.dumps(found['method'])}.",
         f"Recipe: {recipe['epochs']} epochs of {json.dumps(recipe['optimiser'])}.",
-        f"Replayed {found['replayed']} of {found['segments']} segments, {most:.1%} of retraining's gradients.",
-        f"Tolerance {found['tolerance']['value']:.3g}: {found['tolerance']['source']}.",
-        f"Had a tenth of the segments been faked, this would have been found with probability {share:.2f} at least.",
+        *_work(found),
         *(f"Degraded: {note}" for note in found["degraded"]),
         "Every check holds." if result["holds"] else "NOT verified.",
     ]
     return "\n".join([*map(_line, checks), *tail])
+
+
+def _work(found: Result) -> list[str]:
+    """What was replayed, at what tolerance, and what that would have missed."""
+    if not found["replayed"] and not found["replayed_whole"]:
+        return ["Nothing was replayed."]
+    count, share = f"{found['replayed']} of {found['segments']} segments", found["would_find"]["0.1"]
+    sure = f"Had a tenth of the segments been faked, this would have been found with probability {share:.2f} at least."
+    if found["replayed_whole"]:
+        count, sure = "the whole method", "No part of the method was left to chance."
+    return [
+        f"Replayed {count}, {found['work_share']:.1%} of retraining's gradients.",
+        f"Tolerance {found['tolerance']['value']:.3g}: {found['tolerance']['source']}.",
+        sure,
+    ]
 
 
 def _guarantee(found: Result | None) -> str:

@@ -33,6 +33,7 @@ from expunge.records import Records
 from expunge.training import Executor
 from expunge.unlearning import Method
 from expunge.verification import Commitment, retained_to_bytes
+from expunge.verification.handover import RETAINED
 
 
 @dataclass(eq=False)
@@ -134,9 +135,11 @@ class Desk:
 
         **Arguments:** `retained`: where to write the retained records with their salts, for the verifier alone.
 
-        **Raises:** `OperatorError("nonce-used" | "nonce-missing" | "commitment-stale" | "illegal-move" |
-        "unknown-request")`, and as `forget`.
+        **Raises:** `OperatorError("nonce-used" | "nonce-missing" | "bad-arguments" | "commitment-stale" |
+        "illegal-move" | "unknown-request" | "no-such-file")`, and as `forget`.
         """
+        if retained is not None:
+            _check_place(retained)
         with self.workspace.store() as store:
             self._catch_up(store)
             with store.reading() as connection:
@@ -163,10 +166,11 @@ class Desk:
 
     def _take(self, store: Store, found: Request, wished: proving.Provable, ids: Sequence[str], nonce: str) -> None:
         """Bind the nonce to the commitment, which must still stand."""
+        proving.check_nonce(nonce)
         before = proving.read_commitment(store, found.id)
         made = proving.committed(store, found, ids, wished)
         if before is None or before.digest != made.digest:
-            proving.spend(store, found.id, nonce)
+            proving.spend(store, found.id, nonce, before or made)
             raise OperatorError("commitment-stale", "the data is no longer what the commitment says")
         proving.take_nonce(store, found, nonce, made)
 
@@ -277,6 +281,18 @@ def _notice(store: Store, found: Request) -> dict[str, str] | None:
         when = [event.at for event in history.read(connection, found.id) if event.move == "close"][-1]
     said = f"nothing was done now: request {found.id} deleted these records, and was closed on {when:%Y-%m-%d}"
     return {"code": "already-deleted", "message": said}
+
+
+def _check_place(path: Path) -> None:
+    """Retained records take no other file's place: not a device's, nor a store's whose name was typed by mistake."""
+    if not path.parent.is_dir():
+        raise OperatorError("no-such-file", f"no such folder: {path.parent}")
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise OperatorError("bad-arguments", f"{path} is no regular file: retained records are not written there")
+    if path.exists():
+        with path.open("rb") as file:
+            if file.read(len(RETAINED)) not in (b"", RETAINED):
+                raise OperatorError("bad-arguments", f"{path} holds something else: it is not written over")
 
 
 def _write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:

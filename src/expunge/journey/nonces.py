@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import stat
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +31,8 @@ def draw(commitment: Path, book: Path, *, again: bool = False) -> dict[str, Any]
     with files.judged():
         descriptor = os.open(book, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, files.PRIVATE)
         with os.fdopen(descriptor, "r+b") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # /dev/null would forget every draw
+                raise OperatorError("bad-data", f"{book.name} is not a regular file")
             fcntl.flock(file, fcntl.LOCK_EX)
             known = NonceBook.from_bytes(file.read(MOST_BYTES))
             found, new = known.draw(made, again=again)

@@ -97,29 +97,50 @@ def committed(store: Store, request: Request, ids: Sequence[str], wished: Provab
     return made
 
 
-def take_nonce(store: Store, request: Request, nonce: str, current: Commitment) -> None:
-    """Bind the verifier's nonce to a commitment, for good; the log shows it.
+MOST_NONCE: Final = 1024
+"""Characters: the nonce stands in the log and in the receipt."""
 
-    **Raises:** `OperatorError("nonce-missing")` for an empty one; `OperatorError("nonce-used")` for a second one.
+
+def check_nonce(nonce: str) -> None:
+    """Refuse what a receipt could not show.
+
+    **Raises:** `OperatorError("nonce-missing")` for an empty one; `OperatorError("bad-arguments")` for one that is too
+    long or does not print.
     """
     if not nonce.strip():
         raise OperatorError("nonce-missing", "the nonce is empty")
+    if len(nonce) > MOST_NONCE or not nonce.isprintable():
+        raise OperatorError("bad-arguments", f"a nonce is at most {MOST_NONCE:,} characters, all of which print")
+
+
+def take_nonce(store: Store, request: Request, nonce: str, current: Commitment) -> None:
+    """Bind the verifier's nonce to a commitment, for good; the log shows it.
+
+    **Raises:** `OperatorError("nonce-used")` for a second one.
+    """
     known = read_nonce(store, request.id)
     if artifacts.digest_of(store, holder_of(request.id), _spent(nonce)) is not None:
         raise OperatorError("nonce-used", "this nonce was there before the commitment that stands now")
     if known is not None and known != nonce:
         raise OperatorError("nonce-used", "this commitment was given another nonce before")
     if known is None:
-        body = {"commitment": current.digest, "nonce": nonce}
         with store.transaction() as tx:
-            objects.put_json(tx, body, "nonce", (holder_of(request.id), "nonce"))
-            _log(tx, hashlib.sha256(strict_json.canonical(body)).digest())
+            objects.put_json(tx, _asked(current, nonce), "nonce", (holder_of(request.id), "nonce"))
+            _log(tx, hashlib.sha256(strict_json.canonical(_asked(current, nonce))).digest())
 
 
-def spend(store: Store, request: str, nonce: str) -> None:
-    """Remember a nonce that came too late for the commitment it was drawn for: it must draw nothing any more."""
+def spend(store: Store, request: str, nonce: str, stale: Commitment) -> None:
+    """Remember a nonce that came too late for the commitment it was drawn for: it must draw nothing any more.
+
+    The log shows it like any other.
+    """
     with store.transaction() as tx:
         objects.put_json(tx, {"nonce": nonce}, "nonce", (holder_of(request), _spent(nonce)))
+        _log(tx, hashlib.sha256(strict_json.canonical(_asked(stale, nonce))).digest())
+
+
+def _asked(commitment: Commitment, nonce: str) -> dict[str, str]:
+    return {"commitment": commitment.digest, "nonce": nonce}
 
 
 def read_commitment(store: Store, request: str) -> Commitment | None:

@@ -75,8 +75,8 @@ class Asked:
 def replayed(asked: Asked) -> dict[str, Any]:
     """Every check of the replay, as plain values; the receipt itself is `expunge_verify`'s.
 
-    **Raises:** `OperatorError("no-such-file")`; `AttackSuspected("bad-proof" | "bad-bundle")` for files that cannot be
-    read.
+    **Raises:** `OperatorError("no-such-file" | "bad-data")`; `AttackSuspected("bad-proof" | "bad-bundle")` for files
+    that cannot be read.
     """
     receipt = _receipt(_read(asked.bundle))
     given = submission_from_bytes(_read(_proof_file(asked, receipt)), asked.factories)
@@ -236,6 +236,7 @@ def _plain(verdict: Verdict, given: Submission, differ: list[str], notes: list[s
         "checks": checks,
         "segments": verdict.segments,
         "replayed": len(verdict.replayed),
+        "replayed_whole": verdict.whole,
         "work_share": verdict.work,
         "tolerance": {"value": verdict.tolerance.value, "source": verdict.tolerance.source},
         "would_find": {f"{share:g}": verdict.would_find(share) for share in (0.01, 0.05, 0.1, 0.25, 0.5)},
@@ -244,6 +245,9 @@ def _plain(verdict: Verdict, given: Submission, differ: list[str], notes: list[s
 
 
 def _read(path: Path) -> bytes:
+    """A file or a pipe, whole."""
+    if path.is_char_device() or path.is_block_device():
+        raise OperatorError("bad-data", f"{path.name} is a device, which has no end")
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -1,9 +1,8 @@
-"""Cells of the study `verification`, part two: the committed schedule against everyone, counted on small networks."""
+"""Cells of the study `verification`, part three: the committed schedule against everyone, counted on small networks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
+from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from expunge.adversaries.providers import (
     FakeSegments,
     Forge,
     Grind,
+    Handed,
     KeepOriginal,
     LateMomentum,
     ReplayOldProof,
@@ -22,143 +22,30 @@ from expunge.adversaries.providers import (
     SwapAfterAudit,
     WalkBack,
 )
-from expunge.networks import MLP
-from expunge.randomness import numpy_generator
-from expunge.records import DataTree, Records, commitments, new_salts
+from expunge.records import Records
 from expunge.studies.frame import Row
-from expunge.training import SGD, Recipe, Sharding, courses, train
-from expunge.unlearning import (
-    Deletion,
-    FineTune,
-    Method,
-    NoisyFineTuning,
-    OutputPerturbation,
-    Retrain,
-    Sharded,
-    prepare,
-)
+from expunge.studies.verification_ground import Ground
+from expunge.training import BatchStream, Sharding
+from expunge.unlearning import FineTune, Method, NoisyFineTuning, OutputPerturbation, Retrain, Sharded
 from expunge.verification import (
-    Commitment,
     Proof,
-    Proven,
-    Replayer,
-    Retained,
+    Reproducing,
     SpotCheck,
     Submission,
+    Verdict,
     bytes_per_step,
     calibrate,
-    commit,
-    detection,
-    drawn,
-    prove,
-    prove_courses,
     submission_from_bytes,
     submission_to_bytes,
 )
-from expunge.verification.schedule import schedule_seed
 
 TRIALS = {"small": 20, "full": 100}
 """Of each attack and of honest runs: a small study has five minutes, and a trial trains, files and replays."""
 
-RECORDS = 240
-STEPS = 110
-DRAWS = 1000
-WORK = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
-FAKED = (0.01, 0.05, 0.1, 0.25, 0.5)
+BESIDE = {"small": 1, "full": 3}
+"""Trials of each before the literature's replay: nothing in it is drawn."""
 
-
-@dataclass(frozen=True, eq=False)
-class Ground:
-    """A small network on a part of the data, a tenth of which is to be forgotten, and its commitments."""
-
-    whole: Records
-    seed: int
-    sharding: Sharding | None = None
-
-    @cached_property
-    def records(self) -> Records:
-        """At most `RECORDS` training records, and some test records."""
-        order = numpy_generator(self.seed, "study/verification/small").permutation(len(self.whole)).tolist()
-        rows = {part: [r for r in order if self.whole.split[r] == part] for part in ("train", "test")}
-        return self.whole.select(sorted(rows["train"][:RECORDS] + rows["test"][: RECORDS // 4]))
-
-    @cached_property
-    def recipe(self) -> Recipe:
-        """Of some `STEPS` steps, on what is left: enough for a tenth of them to be many."""
-        left = len(self.records.train) - len(self.forget)
-        epochs = STEPS * min(16, left) / left
-        return Recipe(MLP((16,)), SGD(lr=0.1), epochs=epochs, batch_size=16, seed=self.seed, sharding=self.sharding)
-
-    @cached_property
-    def forget(self) -> frozenset[str]:
-        """A tenth of the training records."""
-        ids = self.records.train.ids
-        order = numpy_generator(self.seed, "study/verification/gone").permutation(len(ids)).tolist()
-        return frozenset(ids[row] for row in order[: max(1, len(ids) // 10)])
-
-    @cached_property
-    def salts(self) -> tuple[bytes, ...]:
-        """Of the commitments."""
-        return new_salts(len(self.records))
-
-    @cached_property
-    def deletion(self) -> Deletion:
-        """The request, for honest providers."""
-        return prepare(train(self.recipe, self.records), self.records, self.forget)
-
-    @cached_property
-    def original(self) -> Proof:
-        """The original training, a checkpoint for each step."""
-        part = self.records.train
-        return prove_courses(self.recipe, part, courses(self.recipe, part), every=1, batches=True)[0]
-
-    def commit(self, method: Method) -> Commitment:
-        """What the provider commits to."""
-        return commit(method, self.deletion, DataTree(commitments(self.records, self.salts)), share=SHARE)
-
-    @cached_property
-    def commitment(self) -> Commitment:
-        """To retraining."""
-        return replace(self.commit(Retrain()), share=_no_share())
-
-    def prove(self, nonce: str, method: Method | None = None) -> Proven:
-        """An honest run."""
-        if method is None:
-            return prove(Retrain(), self.deletion, self.commitment, nonce)
-        return prove(method, self.deletion, self.commit(method), nonce, SHARE)
-
-    def retained(self, proven: Proven) -> Retained:
-        """What the verifier holds."""
-        return Retained.after(self.records, self.salts, proven.unlearned.records)
-
-    @cached_property
-    def earlier(self) -> Proven:
-        """A run that was accepted before."""
-        return self.prove("earlier")
-
-    def case(self, nonce: str) -> Case:
-        """What a dishonest provider has under this nonce."""
-        recipe = replace(self.recipe, seed=schedule_seed(drawn(self.commitment.root, nonce)))
-        return Case(
-            self.records.train,
-            self.forget,
-            recipe,
-            self.original,
-            self.deletion.trained.model,
-            self.commitment.every,
-            self.commitment,
-            nonce,
-            self.earlier.submission,
-        )
-
-
-SHARE = b"a share of the draw, 32 bytes of."
-
-
-def _no_share() -> str:
-    from expunge.verification.schedule import share_digest
-
-    return share_digest(b"")
+PLATFORM_TRIALS: Final = 5
 
 
 def attacks(scale: str) -> dict[str, DishonestProvider]:
@@ -190,9 +77,7 @@ def inconspicuous() -> dict[str, DishonestProvider]:
 def committed(records: Records, scale: str, seed: int, name: str) -> list[Row]:
     """`TRIALS` trials of one attack, or of honest runs: how many were found, by which check, at what work."""
     ground = Ground(records, seed)
-    attack = None if name == "honest" else {**attacks(scale), **inconspicuous()}[name]
-    if isinstance(attack, Grind):  # nothing hangs on the nonce: a grinder does it once
-        attack = replace(attack, chosen=attack.best(ground.case("any")))
+    attack = None if name == "honest" else _ready(ground, {**attacks(scale), **inconspicuous()}[name])
     found, works, checks = 0, [], dict[str, int]()
     for trial in range(TRIALS[scale]):
         nonce = f"trial-{trial}"
@@ -206,16 +91,26 @@ def committed(records: Records, scale: str, seed: int, name: str) -> list[Row]:
     return [{**row, "work_share_mean": float(np.mean(works)), "work_share_max": max(works), "found_by": checks}]
 
 
-def _judged(ground: Ground, attack: DishonestProvider | None, nonce: str, check: SpotCheck, trial: int) -> Any:
+def _ready(ground: Ground, attack: DishonestProvider) -> DishonestProvider:
+    """The attack after what hangs on no nonce: a grinder grinds once."""
+    return replace(attack, chosen=attack.best(ground.case("any"))) if isinstance(attack, Grind) else attack
+
+
+def _judged(ground: Ground, attack: DishonestProvider | None, nonce: str, check: SpotCheck, trial: int) -> Verdict:
     if attack is None:
         proven = ground.prove(nonce)
         return check.verify(_filed(proven.submission), ground.retained(proven), nonce)
+    case, handed = _tried(ground, attack, nonce, trial)
+    retained = ground.retained(ground.earlier)
+    return check.verify(_filed(handed.submission(case)), retained, nonce, deployed=handed.deployed.file)
+
+
+def _tried(ground: Ground, attack: DishonestProvider, nonce: str, trial: int) -> tuple[Case, Handed]:
+    """One trial of an attack; what it draws is drawn anew each time."""
     if isinstance(attack, FakeSegments | RetrainRandom):
         attack = replace(attack, seed=trial)
     case = ground.case(nonce)
-    handed = attack.run(case)
-    retained = ground.retained(ground.earlier)
-    return check.verify(_filed(handed.submission(case)), retained, nonce, deployed=handed.deployed.file)
+    return case, attack.run(case)
 
 
 def _filed(given: Submission) -> Submission:
@@ -223,54 +118,31 @@ def _filed(given: Submission) -> Submission:
     return submission_from_bytes(submission_to_bytes(given))
 
 
-def curve(records: Records, seed: int) -> list[Row]:
-    """Detection against work: faked segments of ordinary size, which only replay can find.
-
-    One run for each share; every segment is replayed once, and the verifier's draw is then repeated `DRAWS` times. The
-    default draw spends more than half of its work on segments that stand out; what it drew at random is its q.
-    """
-    from scipy.stats import hypergeom
-
+def beside(records: Records, scale: str, seed: int) -> list[Row]:
+    """The same providers before the literature's replay: every step, at proof of learning's tolerance."""
     ground, rows = Ground(records, seed), []
-    for share in FAKED:
-        case = ground.case(f"faked-{share}")
-        segments = -(-case.steps // case.every)
-        count = max(1, round(share * segments))
-        given = FakeSegments(count, "train", seed=seed).run(case).submission(case)
-        found = Replayer(case.retained).all(given.proof)
-        wrong = {(each.track, each.number) for each in found if not each.identical}
-        for work in WORK:
-            draws = max(1, int(work * segments))
-            bare = SpotCheck(largest=0, path=0, ends=0, early=0, least=0)
-            row: Row = {
-                "part": "curve",
-                "faked": len(wrong) / segments,
-                "work": work,
-                "replayed": draws,
-                "formula": detection(len(wrong) / segments, draws),
-                "exact": 1 - float(hypergeom.pmf(0, segments, len(wrong), draws)),
-                "measured": met_share(bare, given.proof, case.recipe, draws, wrong),
-            }
-            if work == SpotCheck().share:
-                row |= _default(given.proof, case.recipe, draws, wrong)
-            rows.append(row)
+    for name, attack in {"honest": None, **attacks(scale), **inconspicuous()}.items():
+        ready = None if attack is None else _ready(ground, attack)
+        proofs = [_shown(ground, ready, f"beside-{trial}", trial) for trial in range(BESIDE[scale])]
+        found = [Reproducing().verify(proof, ground.records.train, ground.forget) for proof in proofs]
+        row = {"part": "beside", "provider": name, "trials": len(found), "passed": sum(each.passes for each in found)}
+        rows.append({**row, "work_share_mean": float(np.mean([each.work for each in found]))})
     return rows
 
 
-def _default(proof: Proof, recipe: Recipe, count: int, wrong: set[tuple[int, int]]) -> Row:
-    """The same of the default draw, and the formula at what it draws at random."""
-    drawn_default = SpotCheck(seed=0).choose(proof, recipe, count)[1]
-    return {
-        "measured_default": met_share(SpotCheck(), proof, recipe, count, wrong),
-        "drawn_default": drawn_default,
-        "formula_default": detection(len(wrong) / len(proof.segments), drawn_default),
-    }
+def _shown(ground: Ground, attack: DishonestProvider | None, nonce: str, trial: int) -> Proof:
+    """A proof with the rows of its steps, for whoever asks to see them: those that are drawn where it names none."""
+    if attack is None:
+        return _with_rows(ground.prove(nonce).submission.proof)
+    case, handed = _tried(ground, attack, nonce, trial)
+    told = all(track.batches is not None for track in handed.proof.tracks)
+    return handed.proof if told else _with_rows(handed.submission(case).proof)
 
 
-def met_share(check: SpotCheck, proof: Proof, recipe: Recipe, count: int, wrong: set[tuple[int, int]]) -> float:
-    """Share of draws that meet a faked segment."""
-    met = [not wrong.isdisjoint(replace(check, seed=number).choose(proof, recipe, count)[0]) for number in range(DRAWS)]
-    return float(np.mean(met))
+def _with_rows(proof: Proof) -> Proof:
+    (track,) = proof.tracks
+    rows = BatchStream(track.stage, proof.recipe.batch_size, track.seed).block(0, proof.steps)
+    return replace(proof, tracks=(replace(track, batches=rows),))
 
 
 def platform(records: Records, scale: str, seed: int) -> list[Row]:
@@ -294,9 +166,6 @@ def platform(records: Records, scale: str, seed: int) -> list[Row]:
             }
         )
     return rows
-
-
-PLATFORM_TRIALS = 5
 
 
 def methods(records: Records, seed: int) -> list[Row]:

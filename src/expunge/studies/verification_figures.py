@@ -8,7 +8,7 @@ import numpy as np
 from expunge.reports import Axis, Bar, Group, Measured, Series, StudyFigure, Unit
 from expunge.reports.figures import bars, lines
 from expunge.studies.claims import mean_interval
-from expunge.studies.verification_cells import LIMITS
+from expunge.studies.verification_forging import LIMITS
 
 Row = dict[str, Any]
 
@@ -18,7 +18,7 @@ SHOWN = ("honest, reversed", "nearest", "uniform", "unrelated")
 def verification_figures(rows: Sequence[Row]) -> list[StudyFigure]:
     """One for each question that the study answers."""
     found = [_tolerance(rows, share) for share in sorted({r["share_deleted"] for r in rows if r["part"] == "forging"})]
-    return [*found, _epochs(rows), _curve(rows), _exposure(rows), _storage(rows)]
+    return [*found, _epochs(rows), _found(rows), _curve(rows), _exposure(rows), _storage(rows)]
 
 
 def _tolerance(rows: Sequence[Row], share: float) -> StudyFigure:
@@ -56,6 +56,18 @@ def _epochs(rows: Sequence[Row]) -> StudyFigure:
     axis = Axis("Share of forged steps", Unit.SHARE, low=0.0, high=1.0)
     drawing = lines("Forged steps below the calibrated tolerance", series, Axis("Epoch"), axis)
     return StudyFigure(drawing, "Late in training an easy record has almost no gradient, and its absence errs little.")
+
+
+def _found(rows: Sequence[Row]) -> StudyFigure:
+    found = {row["provider"]: row["found"] / row["trials"] for row in rows if row["part"] == "committed"}
+    groups = []
+    for row in (each for each in rows if each["part"] == "beside"):
+        refused = Measured(1 - row["passed"] / row["trials"])
+        words = {"committed schedule": Measured(found[row["provider"]]), "literature's replay": refused}
+        groups.append(Group(row["provider"], tuple(Bar(word, share) for word, share in words.items())))
+    drawing = bars("Runs refused, by provider and verifier", groups, Axis("Share of runs", Unit.SHARE))
+    caption = "The literature's verifier replays every step at proof of learning's tolerance, and binds no file in use."
+    return StudyFigure(drawing, caption)
 
 
 def _curve(rows: Sequence[Row]) -> StudyFigure:

@@ -153,7 +153,8 @@ class CheapChecks:
         deployed = given.model if self.deployed is None else self.deployed
         same = hashlib.sha256(deployed).digest() == hashlib.sha256(given.model).digest()
         demand(same, "another model is deployed than the one that was proven")
-        return "the deployed file is the model of the last checkpoints"
+        whose = "the one that was handed over" if self.plan is None else "the model of the last checkpoints"
+        return f"the deployed file is {whose}"
 
     def _moved(self, made: Model) -> None:
         """Say so where following the procedure changed nothing: an empirical claim forbids no such recipe."""

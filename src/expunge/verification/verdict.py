@@ -61,6 +61,11 @@ class Verdict:
         return bool(self.checks) and all(check.holds is True for check in self.checks)
 
     @property
+    def whole(self) -> bool:
+        """Whether a short method, which has no segments, was run again from beginning to end."""
+        return self.segments == 0 and self.work > 0
+
+    @property
     def proves(self) -> str:
         """What this verdict proves, in words."""
         return PROVES[self.claim] if self.holds and self.claim is not None else "nothing: not every check holds"
@@ -79,7 +84,8 @@ class Verdict:
 
         1 - (1 - f)^q: draws without repetition find no less.
         """
-        return 1.0 if len(self.replayed) == self.segments and share > 0 else detection(share, self.drawn)
+        everything = self.whole or 0 < self.segments == len(self.replayed)
+        return 1.0 if everything and share > 0 else detection(share, self.drawn)
 
     def demand(self) -> "Verdict":
         """This verdict, or the first failed check raised; raises `ProviderDishonest("evidence-refused")`."""
