@@ -8,6 +8,7 @@ bytes that are hashed and signed, and how to repeat a check by hand. Copy this f
 
 import base64
 import datetime
+import errno
 import hashlib
 import itertools
 import json
@@ -762,6 +763,8 @@ class _Evidence:
         """The caller's model file is the one that the receipt binds."""
         if self.model is None:
             raise Refused("not-asked", "give --model with the model file")
+        if self.model.is_char_device():
+            raise OSError(errno.EINVAL, "a device, which may have no end")
         with self.model.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != self._complete()["model"]["new"]:

@@ -84,6 +84,11 @@ def test_several_bundles_get_a_line_each_and_the_worst_status(files: dict[str, P
     assert [(each["bundle"], each["holds"]) for each in plain["bundles"]] == [("missing", False), (good.name, True)]
 
 
+def test_a_device_is_no_model_file(files: dict[str, Path]) -> None:
+    done = run(files["r.bundle.json"], "--model", Path("/dev/zero"))
+    assert (done.returncode, "file-unreadable" in done.stdout) == (20, True)
+
+
 @pytest.mark.parametrize("flag", ["bundle", "--model", "--key", "--checkpoint"])
 def test_a_missing_file_is_one_line_and_status_20(files: dict[str, Path], tmp_path: Path, flag: str) -> None:
     missing = tmp_path / "missing"
