@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cases import scene, small
@@ -39,13 +40,13 @@ WRONG = [
 ]
 
 
-def case(check: str, arguments: dict) -> Case:
+def case(check: str, arguments: dict[str, Any]) -> Case:
     solution = Node("Sn", Kind.SOLUTION, "Measured", check=check, arguments=arguments)
     return Case("c", (Node("G", Kind.GOAL, "Good", ("Sn",)), solution))
 
 
 @pytest.mark.parametrize(("check", "arguments", "words"), WRONG, ids=range(len(WRONG)))
-def test_wrong_arguments_are_a_line_that_names_the_node(check: str, arguments: dict, words: str) -> None:
+def test_wrong_arguments_are_a_line_that_names_the_node(check: str, arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(OperatorError, match=f"^Sn: {check} .*{words}") as caught:
         check_arguments(case(check, arguments))
     assert caught.value.code == "bad-case"

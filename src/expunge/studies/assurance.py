@@ -47,8 +47,8 @@ from expunge.training import SGD, Model, Recipe, SquaredError, train
 from expunge.unlearning import Retrain, unlearn
 
 NETWORKS = {"small": 20, "full": 100}
-SAMPLES = {"small": 50_000, "full": 10_000}
-"""Points per network: 10^6 in all, and those of the attack."""
+SAMPLES = {"small": 50_000, "full": 1_000_000}
+"""Points per network, besides those of the attack: 10^6 in all, and 10^6 for each."""
 
 BUDGET = Budget(boxes=20_000, nodes=500)
 """Work on one random network."""
