@@ -39,7 +39,7 @@ from expunge.reports.figures import bars
 from expunge.reports.forms import Axis, Bar, Group
 from expunge.reports.numbers import Measured
 from expunge.reports.study import StudyFigure
-from expunge.studies.assurance_glucose import Learners, glucose_rows, windows_of
+from expunge.studies.assurance_glucose import Learners, glucose_rows, has_windows, windows_of
 from expunge.studies.assurance_glucose_claims import glucose_claims, glucose_figures
 from expunge.studies.claims import StudyClaim, share_claim
 from expunge.studies.frame import Row, Setting
@@ -87,7 +87,7 @@ class AssuranceStudy:
         """Soundness and faults once a seed; glucose once at small scale, once a seed at full; the case once."""
         parts = [f"{part}.seed-{seed}" for seed in setting.seeds for part in ("sound", "planted")]
         parts += [f"glucose.seed-{seed}" for seed in (setting.seeds[:1] if setting.scale == "small" else setting.seeds)]
-        return parts if windows_of(setting) is None else [*parts, "case"]
+        return [*parts, "case"] if has_windows(setting.records) else parts
 
     def run(self, setting: Setting, cell: str) -> list[Row]:
         """One cell."""

@@ -79,6 +79,11 @@ def windows_of(setting: Setting) -> Records | None:
     return None if patients is None else _tables(patients, held_out(list(patients), FIXED), 30)[0]["window"]
 
 
+def has_windows(records: Records) -> bool:
+    """Whether `windows_of` has an answer."""
+    return is_glucose(records) or _given(records) is not None
+
+
 def is_glucose(records: Records) -> bool:
     """Whether the records are the table that `expunge glucose` writes."""
     return records.preparation.get("kind") == "table" and tuple(feature_names(records.preparation)) == FEATURES
