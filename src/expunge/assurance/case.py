@@ -87,17 +87,27 @@ class Case:
         return self.by_id[name]
 
     def doubted(self, against: str, doubt: str, by: str, at: str) -> "Case":
-        """The case with one more defeater; raises `OperatorError("unknown-node")`."""
+        """The case with one more defeater; raises `OperatorError("unknown-node" | "bad-arguments")`."""
         self.node(against)
+        _worded("a doubt", doubt)
         number = f"D{len(self.defeaters) + 1}"
         return replace(self, defeaters=(*self.defeaters, Defeater(number, against, doubt, by, at)))
 
     def answered(self, defeater: str, answer: str, at: str) -> "Case":
-        """The case with a defeater answered, once; raises `OperatorError("unknown-node" | "illegal-move")`."""
+        """The case with a defeater answered, once.
+
+        **Raises:** `OperatorError("unknown-node" | "illegal-move" | "bad-arguments")`.
+        """
         found = next((each for each in self.defeaters if each.id == defeater), None)
         if found is None:
             raise OperatorError("unknown-node", f"the case has no defeater {defeater[:40]!r}")
         if found.answer:
             raise OperatorError("illegal-move", f"{defeater} is answered already: raise a new one")
+        _worded("an answer", answer)
         done = replace(found, answer=answer, answered=at)
         return replace(self, defeaters=tuple(done if each is found else each for each in self.defeaters))
+
+
+def _worded(what: str, words: str) -> None:
+    if not words.strip():
+        raise OperatorError("bad-arguments", f"{what} needs words")

@@ -163,6 +163,8 @@ def _measured(node: Node, check: Check, scene: Scene) -> Evidence:
         finding = check.run({name: scene.subjects[there] for name, there in reads.items()}, node.arguments)
     except ExpungeError as error:
         finding = Finding(Verdict.UNDECIDED, f"the check could not run: {error} [{error.code}]")
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # a stranger's table must stop no deletion
+        finding = Finding(Verdict.UNDECIDED, f"the check could not run: {type(error).__name__}: {str(error)[:80]}")
     digests = {there: scene.digests[there] for there in reads.values()}
     return Evidence(node.id, node.check, bound(node, check), digests, finding, scene.now, __version__)
 

@@ -19,6 +19,7 @@ from expunge.assurance import (
     restored,
     write,
 )
+from expunge.assurance.arguments import check_arguments
 from expunge.assurance.checks import CHECKS
 from expunge.assurance.inputs import subjects_of
 from expunge.assurance.proofs import network_of, property_of
@@ -39,9 +40,12 @@ def source(folder: Path) -> Case | None:
     """The workspace's own case; None where there is no `case.yaml`. **Raises:** `OperatorError("bad-case")`."""
     path = folder / SOURCE
     try:
-        return read(path.read_text("utf-8")) if path.is_file() else None
+        case = read(path.read_text("utf-8")) if path.is_file() else None
     except UnicodeDecodeError:
         raise OperatorError("bad-case", f"{SOURCE} is not UTF-8 text") from None
+    if case is not None:
+        check_arguments(case)
+    return case
 
 
 def scene(store: Store, holder: str) -> Scene:

@@ -35,12 +35,11 @@ from expunge.ledger.signatures import SigningKey
 from expunge.networks import MonotoneMLP
 from expunge.randomness import derive, torch_generator
 from expunge.records import Records
-from expunge.records.preparation import feature_names
 from expunge.reports.figures import bars
 from expunge.reports.forms import Axis, Bar, Group
 from expunge.reports.numbers import Measured
 from expunge.reports.study import StudyFigure
-from expunge.studies.assurance_glucose import Learners, glucose_rows
+from expunge.studies.assurance_glucose import Learners, glucose_rows, has_windows, windows_of
 from expunge.studies.assurance_glucose_claims import glucose_claims, glucose_figures
 from expunge.studies.claims import StudyClaim, share_claim
 from expunge.studies.frame import Row, Setting
@@ -48,8 +47,8 @@ from expunge.training import SGD, Model, Recipe, SquaredError, train
 from expunge.unlearning import Retrain, unlearn
 
 NETWORKS = {"small": 20, "full": 100}
-SAMPLES = {"small": 50_000, "full": 10_000}
-"""Points per network: 10^6 in all, and those of the attack."""
+SAMPLES = {"small": 50_000, "full": 1_000_000}
+"""Points per network, besides those of the attack: 10^6 in all, and 10^6 for each."""
 
 BUDGET = Budget(boxes=20_000, nodes=500)
 """Work on one random network."""
@@ -88,12 +87,13 @@ class AssuranceStudy:
         """Soundness and faults once a seed; glucose once at small scale, once a seed at full; the case once."""
         parts = [f"{part}.seed-{seed}" for seed in setting.seeds for part in ("sound", "planted")]
         parts += [f"glucose.seed-{seed}" for seed in (setting.seeds[:1] if setting.scale == "small" else setting.seeds)]
-        return [*parts, "case"] if is_glucose(setting.records) else parts
+        return [*parts, "case"] if has_windows(setting.records) else parts
 
     def run(self, setting: Setting, cell: str) -> list[Row]:
         """One cell."""
         if cell == "case":
-            return around_a_deletion(setting.records, self.recipe, Holds(self.boxes, self.nodes))
+            records = windows_of(setting)
+            return [] if records is None else around_a_deletion(records, self.recipe, Holds(self.boxes, self.nodes))
         part, seed = cell.split(".seed-")
         if part == "glucose":
             return glucose_rows(setting, int(seed), self.learners)
@@ -137,11 +137,6 @@ def _case_figures(rows: Sequence[Row]) -> list[StudyFigure]:
     ]
     drawing = bars("Error 30 minutes ahead on held-out patients", groups, Axis("RMSE, mg/dL"))
     return [StudyFigure(drawing, "Shorter is better; a predictor that loses to persistence is of no use.")]
-
-
-def is_glucose(records: Records) -> bool:
-    """Whether the records are the table of the artificial pancreas."""
-    return records.preparation.get("kind") == "table" and tuple(feature_names(records.preparation)) == FEATURES
 
 
 def _network(seed: int, number: int, *widths: int) -> nn.Sequential:
@@ -295,7 +290,7 @@ def _case_claims(rows: Sequence[Row]) -> list[StudyClaim]:
     names = ("predictor.rmse30", "predictor.rmse30_persistence", "predictor.clarke_ab", "sufficiency.red_without_group")
     more = ("case.nodes", "case.reevaluated_share", "case.time_after_deletion_s")
     if not rows:
-        why = "these records are not the table that `expunge glucose` writes"
+        why = "these records are neither a raw table of glucose nor the features that `expunge glucose` writes"
         return [StudyClaim(name, None, why=why) for name in (*names, *more)]
     row = rows[0]
     ours, simple = row["predictor"]["all rmse"], row["predictor"]["all persistence"]

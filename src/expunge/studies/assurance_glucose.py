@@ -16,7 +16,7 @@ from jaxtyping import Float
 from expunge.assurance.closed_loop import RANGES, forecast_by, looped, shares
 from expunge.assurance.error_grids import clarke, parkes
 from expunge.assurance.forecasting import announced, linear_predictions, parts, predictions, rmse
-from expunge.assurance.glucose import FORMS, HIGH, LOW, Rows, held_out, tabled
+from expunge.assurance.glucose import FEATURES, FORMS, HIGH, LOW, Rows, held_out, tabled
 from expunge.assurance.sensing import judge
 from expunge.assurance.simulation import BASAL_BOLUS, STEP, Controller, Traces, draw, simulate
 from expunge.assurance.sufficiency import column
@@ -25,6 +25,7 @@ from expunge.networks import LSTM, MLP, Trends
 from expunge.randomness import derive
 from expunge.records import Records
 from expunge.records.columns import Columns
+from expunge.records.preparation import feature_names
 from expunge.records.table import table
 from expunge.studies.frame import Row, Setting
 from expunge.training import SGD, Adam, CrossEntropy, Model, Recipe, SquaredError, train
@@ -68,6 +69,24 @@ def series(setting: Setting, seed: int) -> tuple[str, dict[str, Rows]]:
     people, duration, _, _ = SIZES[setting.scale]
     apart = derive(seed, "assurance/glucose")
     return "own", rows_of(simulate(draw(people, apart), duration, apart))
+
+
+def windows_of(setting: Setting) -> Records | None:
+    """The feature table of the case: the study's own records, or made from the raw table that they are; else None."""
+    if is_glucose(setting.records):
+        return setting.records
+    patients = _given(setting.records)
+    return None if patients is None else _tables(patients, held_out(list(patients), FIXED), 30)[0]["window"]
+
+
+def has_windows(records: Records) -> bool:
+    """Whether `windows_of` has an answer."""
+    return is_glucose(records) or _given(records) is not None
+
+
+def is_glucose(records: Records) -> bool:
+    """Whether the records are the table that `expunge glucose` writes."""
+    return records.preparation.get("kind") == "table" and tuple(feature_names(records.preparation)) == FEATURES
 
 
 def rows_of(traces: Traces) -> dict[str, Rows]:

@@ -3,6 +3,7 @@
 import itertools
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,12 +28,18 @@ from expunge.assurance.verification.problem import problem_of
 from expunge.errors import ExpungeError
 
 AREA = Region((-1.0, 1e-7, -3.0), (1.0, 2.5, 1e9), (HalfSpace((1.0, -0.5, 0.0), 0.25),), (Path((0, 1), -1.0, 2.0),))
-KINDS: list[Property] = [
-    Hazard(AREA, 0.5),
-    BoundedOutput(AREA, -1.0, 1.0),
-    LocalRobustness(AREA, (0.1, 0.0, 0.2), 1.0),
-    Rate(AREA, ((0, 1),), (0.0, -0.1, 0.0), (0.0, 0.1, 0.0), 1.0),
-]
+
+
+def kinds(area: Region) -> list[Property]:
+    return [
+        Hazard(area, 0.5),
+        BoundedOutput(area, -1.0, 1.0),
+        LocalRobustness(area, (0.1, 0.0, 0.2), 1.0),
+        Rate(area, ((0, 1),), (0.0, -0.1, 0.0), (0.0, 0.1, 0.0), 1.0),
+    ]
+
+
+KINDS = kinds(AREA)
 NUMBER = r"-?[0-9]+\.[0-9]+"
 
 
@@ -79,7 +86,7 @@ def test_onnx_is_valid_and_computes_the_margin(tmp_path) -> None:
     onnx = pytest.importorskip("onnx", reason="the onnx extra is not installed")
     reference = pytest.importorskip("onnx.reference")
     model = network(3, 6, 5, 1, seed=1)
-    for wanted in KINDS:
+    for wanted in kinds(replace(AREA, upper=(1.0, 2.5, 3.0))):  # in float32 two outputs near 1e9 have no difference
         for query in wanted.queries(model):
             loaded = onnx.load_from_string(to_onnx(model, query))
             onnx.checker.check_model(loaded, full_check=True)

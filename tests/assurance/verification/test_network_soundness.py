@@ -151,6 +151,20 @@ def test_halves_cover_their_box_and_bound_what_is_in_them(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
+def test_parts_cover_their_box_and_keep_its_bound(seed: int) -> None:
+    for problem in problems(seed):
+        lower, upper = problem.query.domain.lower[None], problem.query.domain.upper[None]
+        layers, lines = hidden_bounds(problem, lower, upper)
+        bound = margin_bound(problem, layers, lines, lower, upper, 0)
+        low, high, bounds = halves(problem, layers, bound, lower, upper, torch.tensor([True]), 0, room=50)
+        assert len(low) == 32
+        assert torch.equal(bounds, bound.value.expand(32))
+        points = points_in(problem, 2_000, seed)
+        inside = ((points[:, None] >= low) & (points[:, None] <= high)).all(2)
+        assert bool(inside.any(1).all())
+
+
+@pytest.mark.parametrize("seed", range(10))
 def test_shared_products_give_the_bounds_of_the_backward_pass(seed: int) -> None:
     for problem in problems(seed):
         domain = problem.query.domain
@@ -168,7 +182,7 @@ def test_shared_products_give_the_bounds_of_the_backward_pass(seed: int) -> None
 
 def test_optimised_slopes_never_loosen_and_often_tighten() -> None:
     gains = []
-    for problem in [problem for seed in range(10) for problem in problems(seed)]:
+    for problem in [problem for seed in range(10) for problem in problems(seed)[seed % 2 :: 2]]:
         lower, upper = problem.query.domain.lower[None], problem.query.domain.upper[None]
         layers, lines = hidden_bounds(problem, lower, upper)
         plain = float(margin_bound(problem, layers, lines, lower, upper, 0).value)

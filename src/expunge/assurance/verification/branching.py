@@ -12,6 +12,9 @@ from expunge.assurance.verification.optimisation import Bound, empty_boxes, marg
 from expunge.assurance.verification.problem import Problem
 from expunge.assurance.verification.relaxation import hidden_bounds
 
+CHEAP = 10_000
+"""Neurons that are bounded at once in hardly more time than those of one box: below it, calls are what costs."""
+
 
 @dataclass
 class Tree:
@@ -54,10 +57,12 @@ def explore(
 ) -> None:
     """Bound and halve until nothing is open, a violation replays (`tree.point`), or the work is done.
 
-    The work: `boxes` more of them bounded, or `waiting` open at once; `steps` and `tries` as in `Budget`. `replays`
-    gets candidate points and returns one at which the deployed network fails, or None.
+    The work: `boxes` more of them bounded, or `waiting` open at once; `steps` and `tries` as in `Budget`. With neither
+    the search is plain: it opens as many boxes at once as cost no more than one. `replays` gets candidate points and
+    returns one at which the deployed network fails, or None.
     """
     last, trying = tree.boxes + boxes, False
+    room = 0 if steps or tries else min(max(CHEAP // problem.neurons, 2), batch)
     while tree.open and tree.open <= waiting and tree.boxes < last and tree.point is None:
         lower, upper, before = _take(tree, min(batch, last - tree.boxes))
         tree.boxes += len(lower)
@@ -75,7 +80,7 @@ def explore(
         _look(problem, tree, bound, lower, upper, replays)
         if tree.point is None and not bool(done.all()):
             value = torch.maximum(bound.value, before)
-            _put(tree, halves(problem, layers, replace(bound, value=value), lower, upper, ~done, tries * trying))
+            _put(tree, halves(problem, layers, replace(bound, value=value), lower, upper, ~done, tries * trying, room))
 
 
 def _take(tree: Tree, batch: int) -> tuple[Tensor, Tensor, Tensor]:

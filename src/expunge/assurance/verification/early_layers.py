@@ -36,10 +36,13 @@ def _second_layer(problem: Problem, lines: Lines, lower: Tensor, upper: Tensor) 
     """Each activation's lines as linear forms in z, then through the weights, lower and upper."""
     weight, bias = problem.network.weights[1], problem.network.biases[1]
     low, high = _forms(problem, lines)
-    signs = torch.cat([weight.clamp(min=0), weight.clamp(max=0)], 1).T
+    plus, minus = weight.clamp(min=0), weight.clamp(max=0)
+    signs = torch.cat([torch.cat([plus, minus], 1), torch.cat([minus, plus], 1)]).T
+    ends = torch.ones(2 * len(weight), dtype=torch.float64)
+    ends[: len(weight)] = -1.0
     slack = 8 * problem.unit * problem.sizes[1]
-    least = _extreme(torch.cat([low, high], 3) @ signs, lower, upper, -1.0) - slack
-    most = _extreme(torch.cat([high, low], 3) @ signs, lower, upper, 1.0) + slack
+    least, most = _extreme(torch.cat([low, high], 3) @ signs, lower, upper, ends).split(len(weight), 2)
+    least, most = least - slack, most + slack
     if len(least) == 1:
         return Interval(least[0] + bias, most[0] + bias)
     own_low, own_high = least[0] + bias, most[0] + bias
@@ -80,8 +83,8 @@ def _plus(form: Tensor, add: Tensor) -> Tensor:
     return form
 
 
-def _extreme(form: Tensor, lower: Tensor, upper: Tensor, sign: float) -> Tensor:
-    """Smallest (sign -1) or largest (+1) value of forms on their boxes: [kinds, boxes, neurons]."""
+def _extreme(form: Tensor, lower: Tensor, upper: Tensor, ends: Tensor) -> Tensor:
+    """Smallest (where `ends` is -1) or largest (+1) value of forms on their boxes: [kinds, boxes, neurons]."""
     slope, constant = form[:, :, :-1], form[:, :, -1]
     centre, radius = ((lower + upper) / 2).unsqueeze(1), ((upper - lower) / 2).unsqueeze(1)
-    return torch.matmul(centre, slope).squeeze(2) + sign * torch.matmul(radius, slope.abs()).squeeze(2) + constant
+    return torch.matmul(centre, slope).squeeze(2) + ends * torch.matmul(radius, slope.abs()).squeeze(2) + constant

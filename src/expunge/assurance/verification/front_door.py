@@ -18,11 +18,15 @@ from expunge.assurance.verification.verdicts import Counterexample, Effort, Prov
 from expunge.errors import ProgrammerError
 from expunge.progress import Progress, task
 
-FIRST = 256
-"""Boxes with plain bounds and trials, before anything else is asked."""
+GLANCE = 40_000
+"""Neurons bounded plainly, before anything else is asked: on small networks opening a box costs less than choosing it
+well."""
 
-PLAIN = 200_000
-"""Neurons bounded with plain bounds and no trials: on small networks opening a box costs less than choosing it well."""
+TRIED = 256
+"""Boxes with plain bounds and trials, where a glance is not enough."""
+
+PLAIN = 400_000
+"""Neurons bounded plainly after that."""
 
 
 @dataclass(frozen=True)
@@ -125,13 +129,13 @@ def _begin(network: ReluNetwork, query: Query, budget: Budget, arithmetic: str) 
     """One query, the deployed arithmetic's deviation taken off its margin."""
     asked = problem_of(network, query)
     off = deviation(asked) if arithmetic == "deployed" else 0.0
-    problem = problem_of(network, replace(query, constant=query.constant - off))
+    problem = replace(asked, query=replace(query, constant=query.constant - off))
     return _Search(problem, asked, off, budget, root(problem))
 
 
 def _glance(search: _Search) -> None:
-    """Plain bounds of the whole domain and of some parts decide most queries, in milliseconds."""
-    _explore(search, search.tree, min(FIRST, max(search.budget.boxes // 8, 1)), 0, search.budget.tries)
+    """Plain bounds of the whole domain and of many parts at once decide most queries, in milliseconds."""
+    _explore(search, search.tree, max(min(GLANCE // search.problem.neurons, search.budget.boxes // 8), 1), 0, 0)
 
 
 def _explore(search: _Search, tree: Tree, boxes: int, steps: int, tries: int) -> None:
@@ -162,7 +166,7 @@ def _decide(search: _Search, boxes: int, nodes: int) -> None:
     """Cheap boxes for a while, then good ones while there are boxes, then HiGHS for what is open."""
     budget, last = search.budget, search.tree.boxes + boxes
     if search.tree.open and boxes >= 4:
-        _plainly(search, boxes // 4)
+        _try(search, boxes // 2)
     tree = search.tree
     _explore(search, tree, last - tree.boxes, budget.steps, budget.tries)
     decided = budget.complete
@@ -170,16 +174,16 @@ def _decide(search: _Search, boxes: int, nodes: int) -> None:
         decided = _milp(search, nodes - search.nodes)
 
 
-def _plainly(search: _Search, boxes: int) -> None:
-    """The whole domain again, with many boxes that cost little each; what it leaves open is forgotten."""
-    copies = 1 if search.problem.query.second is None else 2
-    neurons = copies * sum(search.problem.network.widths[1:-1])
-    tree = root(search.problem)
-    tree.seen = search.tree.seen
-    _explore(search, tree, min(boxes, PLAIN // neurons), 0, 0)
-    decided = not tree.open or tree.point is not None
-    boxes, seen = tree.boxes + search.tree.boxes, tree.seen
-    search.tree = replace(tree if decided else search.tree, boxes=boxes, seen=seen)
+def _try(search: _Search, boxes: int) -> None:
+    """The whole domain again with trials, and more of the glance's boxes; what these leave open is forgotten."""
+    plain, tree, budget = search.tree, root(search.problem), search.budget
+    tree.seen = plain.seen
+    _explore(search, tree, min(TRIED, boxes), 0, budget.tries)
+    if tree.open and tree.point is None:
+        _explore(search, plain, min(boxes, PLAIN // search.problem.neurons), 0, 0)
+    decided = not plain.open or plain.point is not None
+    boxes, seen = tree.boxes + plain.boxes, min(tree.seen, plain.seen)
+    search.tree = replace(plain if decided else tree, boxes=boxes, seen=seen)
 
 
 def _milp(search: _Search, nodes: int) -> bool:

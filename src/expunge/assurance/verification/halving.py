@@ -22,14 +22,19 @@ def halves(
     upper: Tensor,
     todo: Tensor,
     tries: int,
+    room: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Both halves of each undecided box, and lower bounds of the margin on them: [halves, coordinates] twice, [halves].
+    """Parts of each undecided box, and lower bounds of the margin on them: [parts, coordinates] twice, [parts].
 
-    Each score puts `tries` coordinates forward; with 0 their sum decides alone. Halves that rows of the domain leave
-    empty have an infinite bound.
+    Each score puts `tries` coordinates forward, and the box is halved where its halves are bounded best; with 0 the
+    scores' sum decides alone. With `room` the parts are not bounded here (they have their box's bound), and are halved
+    again and again while no more than `room` come of it. Halves that rows of the domain leave empty have an infinite
+    bound.
     """
     scores = [score[todo] for score in _scores(problem, layers, bound, lower, upper)]
     lower, upper, value = lower[todo], upper[todo], bound.value[todo]
+    if room:
+        return _parts(scores, lower, upper, value, room)
     axes = _candidates(scores, upper > lower, tries)
     boxes, tries = axes.shape
     low, high = _cut(lower.repeat_interleave(tries, 0), upper.repeat_interleave(tries, 0), axes.reshape(-1, 1))
@@ -38,6 +43,20 @@ def halves(
     best = missing.argmax(1)  # of equals the first: the sum of the scores decides
     chosen = (torch.arange(boxes) * tries + best).repeat(2) + torch.arange(2).repeat_interleave(boxes) * boxes * tries
     return low[chosen], high[chosen], torch.maximum(bounds[chosen], value.repeat(2))
+
+
+def _parts(
+    scores: list[Tensor], lower: Tensor, upper: Tensor, value: Tensor, room: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Halves, and halves of these: what a score says of a coordinate shrinks with its width."""
+    score = torch.where(upper > lower, sum(scores), -1.0)
+    while True:
+        axis = score.argmax(1, keepdim=True)
+        lower, upper = _cut(lower, upper, axis)
+        value = value.repeat(2)
+        if 2 * len(value) > room:
+            return lower, upper, value
+        score = score.scatter(1, axis, score.gather(1, axis) / 2).repeat(2, 1)
 
 
 def _candidates(scores: list[Tensor], wide: Tensor, tries: int) -> Tensor:

@@ -34,6 +34,11 @@ class Problem:
             return self.query.first, None
         return self.query.first + self.query.second, self.query.second
 
+    @property
+    def neurons(self) -> int:
+        """Hidden neurons of all copies."""
+        return (1 if self.query.second is None else 2) * sum(self.network.widths[1:-1])
+
     def margin(self, z: Tensor) -> Tensor:
         """margin(z) in float64, [points]."""
         x, other = self.query.points(z)
