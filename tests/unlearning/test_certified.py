@@ -13,6 +13,7 @@ from expunge.records import Records
 from expunge.training import HeadSolver, Recipe, Trained, train
 from expunge.training.head import Head, fixed_features, read_head, solve_head
 from expunge.unlearning import (
+    Certified,
     CertifiedHead,
     ClaimKind,
     Newton,
@@ -23,7 +24,7 @@ from expunge.unlearning import (
     unlearn,
 )
 from expunge.unlearning.accounting import epsilon_of, mu_of
-from expunge.unlearning.method import NOISE_OF_SYSTEM
+from expunge.unlearning.method import EXCLUDES_NOTHING, NOISE_OF_SYSTEM
 from expunge.unlearning.release import gaussian, noised
 
 KEY = bytes(range(32))
@@ -114,6 +115,23 @@ def test_ten_deletions_use_the_budget_up(few: Records, head_model: Trained) -> N
         unlearn(trained, records, records.owned_by(owners[3]), CertifiedHead(requests=3, spent=spent))
     assert caught.value.code == "budget-spent"
     assert unlearn(trained, records, records.owned_by(owners[3]), Retrain()).claim.kind is ClaimKind.EXACT
+
+
+def test_an_epsilon_that_excludes_nothing_says_so(few: Records, head_model: Trained, forget: tuple[str, ...]) -> None:
+    result = unlearn(head_model, few, forget, CertifiedHead(epsilon=1e9))
+    assert result.degraded == (EXCLUDES_NOTHING,)
+    assert not unlearn(head_model, few, forget, CertifiedHead(epsilon=10.0)).degraded
+
+
+def test_the_wish_takes_the_way_of_fewest_passes(few: Records, head_model: Trained, forget: tuple[str, ...]) -> None:
+    """From the present weights to the certificate, beside solving as far from nothing."""
+    deletion = prepare(head_model, few, forget)
+    assert isinstance(Certified().choose(deletion), CertifiedHead)
+    done, left = Certified().run(deletion), few.without(forget).train
+    head = Head(fixed_features(head_model.model.module(), left.features), left.targets, few.classes, 1e-3)
+    anew = solve_head(head, gradient_norm=CertifiedHead().noise * CertifiedHead().privacy.share * 1e-3)
+    assert done.cost.gradient_evaluations < 0.9 * anew.passes * len(left)
+    assert done.cost.gradient_evaluations < unlearn(head_model, few, forget, Retrain()).cost.gradient_evaluations
 
 
 def test_features_that_saw_the_records_are_refused(few: Records, head_model: Trained, forget: tuple[str, ...]) -> None:
