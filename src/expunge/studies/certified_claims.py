@@ -156,7 +156,7 @@ def _audits(parts: dict[str, list[Row]]) -> list[StudyClaim]:
 
 
 def _poison(rows: Sequence[Row]) -> list[StudyClaim]:
-    """Whether what was marked is gone; no answer where it cannot even be found in a model that nothing was taken from."""
+    """Whether the marks are gone; no answer where they are not even found in a model that nothing was taken from."""
     sizes = {row["method"]: abs(row["z"]) for row in rows}
     weakest = min(size for name, size in sizes.items() if name.startswith("none"))
     names, marks = ("poison.certified_and_exact_clean", "poison.newton_z"), ("1", ">= 2.6: still there")
