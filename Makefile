@@ -27,6 +27,7 @@ bench: $(READY)  ## speed as ratios within one run
 	$(BIN)/python benchmarks/receipts.py
 	$(BIN)/python benchmarks/valuation.py
 	$(BIN)/python benchmarks/curvature.py
+	$(BIN)/python benchmarks/certified_size.py
 	$(BIN)/python benchmarks/empirical.py
 	$(BIN)/python benchmarks/screening.py
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from expunge.records import Records
-from expunge.studies.certified import CertifiedStudy, certified_claims
+from expunge.studies.certified import CertifiedStudy
 from expunge.studies.certified_cells import RUNS, processor_seconds, retrained, solvers, stopped_at
 from expunge.studies.certified_checks import coverage, head_check
+from expunge.studies.certified_claims import _poison, certified_claims
 from expunge.studies.certified_constants import constants_of_a_network
 from expunge.studies.certified_games import Game, certificate_games, played
 from expunge.studies.frame import Setting, run_study
@@ -104,6 +105,19 @@ def test_short_runs_are_timed_again(least: float, runs: int) -> None:
     found, seconds = processor_seconds(count, least)
     assert found == len(made) == runs
     assert 0 < seconds < 5
+
+
+@pytest.mark.parametrize(("untouched", "newton", "answered"), [(4.0, 3.9, True), (4.0, 1.0, True), (2.5, 2.4, False)])
+def test_marks_that_nobody_finds_answer_nothing(untouched: float, newton: float, answered: bool) -> None:
+    rows = [
+        {"method": "none", "claim": "", "z": -untouched},
+        {"method": "none, fixed features", "claim": "", "z": -5.0},
+        {"method": "certified-head", "claim": "certified", "z": 0.3},
+        {"method": "newton", "claim": "empirical", "z": -newton},
+    ]
+    clean, kept = _poison(rows)
+    assert (clean.value, kept.value) == ((1.0, newton) if answered else (None, None))
+    assert kept.holds is (newton >= 2.6 if answered else None)
 
 
 @pytest.mark.slow

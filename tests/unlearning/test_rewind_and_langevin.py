@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ import torch
 from expunge.errors import ExpungeError
 from expunge.networks import MLP, RandomFeatures
 from expunge.noise import normal
-from expunge.records import Records
+from expunge.records import Records, load
 from expunge.training import SGD, Constant, Recipe, train
 from expunge.training.head import read_head
 from expunge.unlearning import (
@@ -62,6 +63,26 @@ def test_enough_noise_makes_it_certified_and_a_network_never_is(few: Records) ->
     with pytest.raises(ExpungeError) as caught:
         unlearn(train(DESCENT, few), few, forget, method)
     assert caught.value.code == "method-unfit"
+
+
+def test_another_number_of_steps_than_were_kept_is_refused(few: Records) -> None:
+    """The bound counts the steps taken again: from an earlier checkpoint it would say too little."""
+    trained = train_with_checkpoint(replace(DESCENT, epochs=20), few, 15)
+    with pytest.raises(ExpungeError) as caught:
+        unlearn(trained, few, few.train.ids[:5], RewindAndDescend(rewound=19, noise=1e6))
+    assert caught.value.code == "method-unfit"
+
+
+def test_a_preparation_that_moves_takes_the_theorem_away(tmp_path: Path) -> None:
+    """Columns are standardised by the records that are left: without an outlier all features are others."""
+    lines = [f"p{row},{row % 7},{1000 if row < 2 else row % 5},{'yes' if row % 2 else 'no'}" for row in range(60)]
+    (tmp_path / "table.csv").write_text("\n".join(["who,a,b,y", *lines]))
+    table = load(tmp_path / "table.csv", target="y", owner="who")
+    forget = table.owned_by("p0") if "p0" in table.train.owners else table.owned_by("p1")
+    trained = train_with_checkpoint(replace(DESCENT, epochs=20), table, 10)
+    result = unlearn(trained, table, forget, RewindAndDescend(rewound=10, noise=1e6))
+    assert result.claim.kind is ClaimKind.EMPIRICAL
+    assert "preparation" in result.claim.assumptions[0]
 
 
 def test_noise_from_the_start_covers_a_few_records_and_no_more(few: Records) -> None:

@@ -43,16 +43,18 @@ class OrientedFilters:
 
     The first layer of a scattering transform (Bruna and Mallat, TPAMI 2013); nothing in it is random or learnt.
 
-    **Arguments:** `orientations`; `scales`: standard deviations of the envelopes in pixels; `grid`: cells a side.
+    **Arguments:** `orientations`; `scales`: standard deviations of the envelopes in pixels; `grid`: cells a side;
+    `stride`: pixels from one response to the next, of which there should be `grid` a side or more.
     """
 
     orientations: int = 6
     scales: tuple[float, ...] = (1.2, 2.4)
     grid: int = 6
+    stride: int = 2
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """`Features, Linear`; features are `[channels, height, width]`; raises `ProgrammerError("bad-shape")`."""
-        body = _Moduli(wavelets(self.orientations, self.scales), self.grid)
+        body = _Moduli(wavelets(self.orientations, self.scales), self.grid, self.stride)
         width = len(body.filters) // 2 * self.grid**2 * image_channels(shape)
         return nn.Sequential(body, nn.Linear(width, max(classes, 1)))
 
@@ -92,17 +94,18 @@ class _Cosines(nn.Module):
 class _Moduli(nn.Module):
     """Modulus of even and odd responses, averaged over the cells of a grid."""
 
-    def __init__(self, filters: Tensor, grid: int) -> None:
+    def __init__(self, filters: Tensor, grid: int, stride: int) -> None:
         super().__init__()
         self.register_buffer("filters", filters)
         self.filters: Tensor
-        self.grid = grid
+        self.grid, self.stride = grid, stride
 
     def forward(self, x: Tensor) -> Tensor:
         """Features `[records, cells]` of length one."""
         records, channels = x.shape[:2]
         planes = x.reshape(records * channels, 1, *x.shape[2:])
-        answers = nn.functional.conv2d(planes, self.filters, stride=2, padding=self.filters.shape[-1] // 2)
+        border = self.filters.shape[-1] // 2
+        answers = nn.functional.conv2d(planes, self.filters, stride=self.stride, padding=border)
         moduli = (answers[:, 0::2].square() + answers[:, 1::2].square() + 1e-12).sqrt()
         pooled = nn.functional.adaptive_avg_pool2d(moduli, self.grid)
         return _sized(pooled.reshape(records, -1))

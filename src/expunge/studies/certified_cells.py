@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
+import scipy.optimize  # noqa: F401  # half a second that would else be on the first certificate's clock
 import torch
 from torch import Tensor, nn
 

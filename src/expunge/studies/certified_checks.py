@@ -35,7 +35,7 @@ from expunge.unlearning import (
     unlearn,
 )
 from expunge.unlearning.accounting import Constants, Privacy, theorem_bound
-from expunge.unlearning.release import gaussian
+from expunge.unlearning.release import noised
 
 Row = dict[str, Any]
 
@@ -135,7 +135,7 @@ def _blurred(trained: Trained, records: Records, noise: float, seed: int) -> flo
     state, where = model.constituents[0] or {}, layout(model.module())
     key = seed.to_bytes(32, "big")
     point = where.flatten(state)
-    moved = where.unflatten(point + gaussian(point, noise, key, f"study/blurred/{noise}"))
+    moved = where.unflatten(noised(point, noise, key, f"study/blurred/{noise}"))
     return accuracy_on_test(replace(model, constituents=({**state, **moved},)), records)
 
 

@@ -10,6 +10,8 @@ from expunge.studies.frame import Row
 from expunge.unlearning.accounting import HONEST
 
 SHARE = "<= 0.2"
+FOUND = 2.6
+"""Standard deviations from which a mark is found: one in a hundred of clean models reaches it by chance."""
 At = tuple[str, int, float]
 """Network, seed, share deleted."""
 Keyed = dict[At, Row]
@@ -145,15 +147,27 @@ def _audits(parts: dict[str, list[Row]]) -> list[StudyClaim]:
     held = [row for row in parts["deletion"] if row["claim"] == "certified" and row["shown_epsilon"] is not None]
     violations = sum(fair) + sum(row["shown_epsilon"] > row["epsilon"] for row in held)
     newton = min(row["shown_epsilon"] for row in parts["deletion"] if row["method"] == "newton")
-    poison = [(row["claim"], abs(row["z"])) for row in parts["poison"]]
-    clean = all(z < 2.6 for claim, z in poison if claim in ("certified", "exact"))
-    kept = next(abs(row["z"]) for row in parts["poison"] if row["method"] == "newton")
     return [
         StudyClaim("audit.violations", float(violations), None, "0", violations == 0),
         StudyClaim("audit.broken_found", float(all(broken)), None, "1", all(broken)),
         StudyClaim("audit.newton_shown_epsilon", newton, None, "> 1: no noise of 0.001 hides the step", newton > 1),
-        StudyClaim("poison.certified_and_exact_clean", float(clean), None, "1", clean),
-        StudyClaim("poison.newton_z", kept, None, ">= 2.6: still there", kept >= 2.6),
+        *_poison(parts["poison"]),
+    ]
+
+
+def _poison(rows: Sequence[Row]) -> list[StudyClaim]:
+    """Whether the marks are gone; no answer where they are not even found in a model that nothing was taken from."""
+    sizes = {row["method"]: abs(row["z"]) for row in rows}
+    weakest = min(size for name, size in sizes.items() if name.startswith("none"))
+    names, marks = ("poison.certified_and_exact_clean", "poison.newton_z"), ("1", ">= 2.6: still there")
+    if weakest < FOUND:
+        why = f"the marks are not found in the untouched model either (|Z| {weakest:.2f}): too few records to tell"
+        return [StudyClaim(name, None, None, mark, None, why) for name, mark in zip(names, marks, strict=True)]
+    clean = all(sizes[row["method"]] < FOUND for row in rows if row["claim"] in ("certified", "exact"))
+    kept = sizes["newton"]
+    return [
+        StudyClaim(names[0], float(clean), None, marks[0], clean),
+        StudyClaim(names[1], kept, None, marks[1], kept >= FOUND),
     ]
 
 

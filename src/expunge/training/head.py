@@ -140,7 +140,7 @@ def solve_head(
         if now.norm <= gradient_norm or used >= passes:
             break
         # Superlinear, and never more accurate than the last step needs (Eisenstat and Walker 1996).
-        wanted = max(min(0.3, math.sqrt(now.norm)), 0.3 * gradient_norm / now.norm)
+        wanted = max(min(0.3, math.sqrt(now.norm)), 0.8 * gradient_norm / now.norm)
         found = conjugate_gradient(
             head.product(now.shares),
             -now.gradient.reshape(-1),

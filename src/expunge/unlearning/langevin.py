@@ -14,7 +14,7 @@ from expunge.training import Cost, MemoryCheckpoints, Model, Recipe, Trained, tr
 from expunge.training.platform import deterministic
 from expunge.unlearning.accounting import epsilon_of, mu_of
 from expunge.unlearning.method import Claim, ClaimKind, Deletion, Description, Forecast, Unlearned, finish
-from expunge.unlearning.release import clock, gaussian, ground, released
+from expunge.unlearning.release import clock, ground, noised, released
 
 STAGE = "langevin"
 """Stage whose checkpoint says that, and on how many records, a model was trained noisily."""
@@ -142,7 +142,7 @@ def train_noisily(
                 each = slopes(point, part.features[rows], part.targets[rows])
                 total += (each * (langevin.clip / each.norm(dim=1).clamp_min(langevin.clip))[:, None]).sum(0)
             point = point - langevin.lr * total / len(part)
-            point = point + gaussian(point, sigma, noise_key, f"training/langevin/{step}")
+            point = noised(point, sigma, noise_key, f"training/langevin/{step}")
     state = {**state_of(module), **{name: value.clone() for name, value in where.unflatten(point).items()}}
     model = Model(recipe, part.shape, part.classes, (state,))
     store = MemoryCheckpoints(states={f"{STAGE}/{len(part)}": state})

@@ -185,9 +185,19 @@ def finish(
     if claim.kind is ClaimKind.CERTIFIED:
         source = NOISE_OF_SYSTEM if deletion.noise_key is None else NOISE_OF_KEY
         claim = replace(claim, assumptions=(*claim.assumptions, source))
+        if (claim.epsilon or 0.0) > LOOSE:
+            notes = (*notes, EXCLUDES_NOTHING)
     plain, price = encode(method), deletion.retraining_evaluations
     return Unlearned(trained, records, plain, claim, trained.cost, price, deletion.seed, notes)
 
+
+LOOSE = 10.0
+"""Epsilon above which a claim is true and says nothing: from even odds an attacker may come to 99.995 % and more."""
+
+EXCLUDES_NOTHING = (
+    "At so large an epsilon the theorem excludes next to nothing: whoever has the model may be certain what was in it. "
+    "An epsilon of about 1 or less says something."
+)
 
 NOISE_OF_SYSTEM = "The noise is the operating system's randomness; no seed of it exists."
 

@@ -16,7 +16,7 @@ from expunge.training.platform import deterministic
 from expunge.unlearning.accounting import Budget, Privacy
 from expunge.unlearning.head import check_features
 from expunge.unlearning.method import Claim, ClaimKind, Deletion, Description, Forecast, Unlearned, finish
-from expunge.unlearning.release import ADAPTIVE, clock, gaussian, ground, network, released
+from expunge.unlearning.release import ADAPTIVE, clock, ground, network, noised, released
 
 WHY_EMPIRICAL = (
     "No Lipschitz constant of the Hessian is known for this network, and an estimate of one carries no theorem.",
@@ -93,7 +93,7 @@ class Newton:
                 there = replace(_curvature(deletion, module, moved, records, 0.0), kept=0)
                 left = there.gradient + penalty * moved
                 bound = float(left.norm()) / penalty
-        noisy = moved + gaussian(moved, self.noise, deletion.noise_key, "unlearning/newton") if self.noise else moved
+        noisy = noised(moved, self.noise, deletion.noise_key, "unlearning/newton") if self.noise else moved
         final = {**state, **{name: part.float().clone() for name, part in where.unflatten(noisy).items()}}
         work = (1 + (not reasons) + 2 * found.products) * len(records.train)
         trained = released(deletion, records, final, started, work)

@@ -12,7 +12,7 @@ from expunge.records import Records
 from expunge.training.platform import deterministic
 from expunge.unlearning.accounting import Budget, NoisyDescent, Privacy
 from expunge.unlearning.method import Claim, ClaimKind, Deletion, Description, Forecast, Unlearned, finish
-from expunge.unlearning.release import ADAPTIVE, clock, gaussian, ground, into_ball, network, released, trained_on
+from expunge.unlearning.release import ADAPTIVE, clock, ground, into_ball, network, noised, released, trained_on
 
 WARNING = "At so small an epsilon the noise wipes the network out: compare with a fresh one trained for as many epochs."
 
@@ -95,7 +95,7 @@ class NoisyFineTuning:
             for step in range(self.steps):
                 slope = self._gradient(deletion, module, where, records.train, centre + point, step)
                 point = point - self.lr * (into_ball(slope, self.clip) + self.decay * point)
-                point = point + gaussian(point, self.sigma, deletion.noise_key, f"unlearning/noisy/{step}")
+                point = noised(point, self.sigma, deletion.noise_key, f"unlearning/noisy/{step}")
         work = self.steps * min(self.batch_size, len(records.train))
         noisy = {**state, **{name: value.clone() for name, value in where.unflatten(centre + point).items()}}
         final, more = trained_on(deletion, records, noisy, self.epochs, "noisy-fine-tuning")
@@ -189,7 +189,7 @@ class OutputPerturbation:
         module, where, state = network(deletion)
         centre = fresh(module, where)
         point = centre + into_ball(where.flatten(state) - centre, self.radius)
-        point = point + gaussian(point, self.sigma, deletion.noise_key, "unlearning/output-perturbation")
+        point = noised(point, self.sigma, deletion.noise_key, "unlearning/output-perturbation")
         noisy = {**state, **{name: value.clone() for name, value in where.unflatten(point).items()}}
         final, work = trained_on(deletion, records, noisy, self.epochs, "output-perturbation")
         trained = released(deletion, records, final, started, work)

@@ -50,6 +50,16 @@ def gaussian(like: Tensor, sigma: float, key: bytes | None, name: str) -> Tensor
     return (sigma * torch.from_numpy(drawn)).to(like.dtype)
 
 
+def noised(point: Float[Tensor, "*shape"], sigma: float, key: bytes | None, name: str) -> Float[Tensor, "*shape"]:
+    """`point` plus `gaussian`, added in double precision and rounded once.
+
+    A sum of single-precision numbers keeps in its lowest bits how large `point` was, wherever the noise nearly cancels
+    it: across thousands of weights that tells two models apart, whatever sigma is (Mironov, CCS 2012).
+    """
+    exact = point.double()
+    return (exact + gaussian(exact, sigma, key, name)).to(point.dtype)
+
+
 ADAPTIVE = (
     "Who asks may have seen earlier models: each release is compared with the reference on the records left at that "
     "moment, and releases add up whatever was seen before. What the choice of later requests tells is not covered."

@@ -1,7 +1,7 @@
 """Go back to an earlier checkpoint and descend on what is left."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from expunge.errors import ProgrammerError
 from expunge.networks import State, initialise
@@ -12,10 +12,10 @@ from expunge.unlearning.accounting import Budget, Privacy
 from expunge.unlearning.accounting.rewind import Rewind
 from expunge.unlearning.head import check_features
 from expunge.unlearning.method import Claim, ClaimKind, Deletion, Description, Forecast, Unlearned, finish
-from expunge.unlearning.release import ADAPTIVE, clock, gaussian, ground, network, released, trained_on
+from expunge.unlearning.release import ADAPTIVE, clock, ground, network, noised, released, trained_on
 
 STAGE = "rewind"
-"""Name under which the earlier checkpoint is kept."""
+"""Name under which the earlier checkpoint is kept, with how many steps it lies back: no other number may be claimed."""
 
 
 def train_with_checkpoint(recipe: Recipe, records: Records, rewound: int) -> Trained:
@@ -27,16 +27,19 @@ def train_with_checkpoint(recipe: Recipe, records: Records, rewound: int) -> Tra
     steps = math.ceil(recipe.epochs * len(records.train) / width)
     if not 0 < rewound < steps:
         raise ProgrammerError("bad-hyperparameter", f"rewound must lie between 0 and {steps}, not be {rewound}")
-    store = _First(every=steps - rewound)
+    store = _First(every=steps - rewound, kept_as=f"{STAGE}/{rewound}")
     return train(recipe, records, checkpoints=store)
 
 
+@dataclass
 class _First(MemoryCheckpoints):
     """Keeps the first snapshot for good."""
 
+    kept_as: str = field(default=STAGE, kw_only=True)
+
     def save_snapshot(self, name: str, snapshot: Snapshot) -> None:
         """Keep it, unless one was kept."""
-        self.states.setdefault(STAGE, snapshot.state)
+        self.states.setdefault(self.kept_as, snapshot.state)
 
 
 @dataclass(frozen=True)
@@ -86,16 +89,17 @@ class RewindAndDescend:
         final, work = trained_on(deletion, records, state, epochs, "rewind-and-descend")
         _, where, _ = network(deletion)
         if self.noise:
-            point = where.flatten(final)
-            noisy = point + gaussian(point, self.noise, deletion.noise_key, "unlearning/rewind")
+            noisy = noised(where.flatten(final), self.noise, deletion.noise_key, "unlearning/rewind")
             final = {**final, **{name: value.clone() for name, value in where.unflatten(noisy).items()}}
         claim = self._claim(deletion)
         return finish(self, deletion, released(deletion, records, final, started, work), claim, refitted=True)
 
     def _checkpoint(self, deletion: Deletion) -> State:
-        state = deletion.trained.checkpoints.load(STAGE)
+        state = deletion.trained.checkpoints.load(f"{STAGE}/{self.rewound}")
         if state is None:
-            raise ProgrammerError("method-unfit", "no earlier checkpoint was kept", "Train by train_with_checkpoint.")
+            raise ProgrammerError(
+                "method-unfit", f"no checkpoint {self.rewound} steps back was kept", "Train by train_with_checkpoint."
+            )
         return state
 
     def _claim(self, deletion: Deletion) -> Claim:
@@ -139,6 +143,8 @@ class RewindAndDescend:
 
 def _outside(deletion: Deletion) -> tuple[str, ...]:
     """Why the theorem does not cover this model; empty where it does."""
+    if not deletion.settled:
+        return ("The column preparation moved with these records: all features differ, and not only those records.",)
     recipe, before = deletion.recipe, deletion.trained.model
     optimiser = recipe.optimiser
     found = head_of(initialise(recipe.network, before.shape, before.classes, seed=recipe.seed, name="network"))
