@@ -10,7 +10,6 @@ from naive import Memo, built, by_formula, problems, set_partitions, subsets
 
 from expunge.errors import ProgrammerError, RequesterError
 from expunge.valuation import (
-    Adjusted,
     Cached,
     Evaluations,
     Exact,
@@ -19,6 +18,7 @@ from expunge.valuation import (
     Permutation,
     Rounds,
     Status,
+    Touched,
     UtilitySampling,
     join,
     resume,
@@ -140,12 +140,13 @@ def test_the_papers_lemma_holds_only_where_the_shard_empties():
 # ── Sampled updates ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("estimator", [Permutation(), UtilitySampling(), Adjusted()], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("estimator", [Permutation(), UtilitySampling(), None], ids=repr)
 @pytest.mark.parametrize("leavers", [[3], [3, 4], [5, 0, 7]], ids=["lives-on", "empties", "batch"])
 def test_sampled_updates_are_unbiased_and_their_intervals_cover(estimator, leavers):
     """Permutations are cheap: 42 in each of 90 runs. On ten, Student's t covers too rarely (0.93 of 300 runs, 0.95 on
     42), for a change is 0 until the leaver comes; and thirty runs let the share wander by 0.02."""
     runs, batch = (90, 192) if isinstance(estimator, Permutation) else (30, 48)
+    estimator = estimator or Touched(tuple(leavers))
     game = Cached(random_game(9, seed=5))
     partition = Partition(((0, 1, 2), (3, 4), (5,), (6, 7, 8)))
     before, truth = exact(game, partition), exact(game, partition.without(leavers)).value
@@ -212,9 +213,12 @@ def test_joining_is_an_exit_read_backwards(joiners):
 
 def test_sampled_joining():
     game, partition = random_dividends(13, 60, seed=3), Partition(((0, 1, 2, 3), (4, 5, 6, 7), (8, 9, 10, 11)))
-    after = join(exact(game, partition), game, {12: 1}, Adjusted(), HalfWidth(0.02) | Evaluations(4000))
-    truth = game.s_shapley(after.partition)
-    assert (np.abs(after.value - truth) <= 1.5 * after.half_width() + 1e-9).all()
+    after = join(exact(game, partition), game, {12: 1}, stop=HalfWidth(0.02) | Evaluations(4000))
+    np.testing.assert_allclose(
+        after.value, game.s_shapley(after.partition), atol=1e-10
+    )  # few coalitions: all are asked
+    sampled = join(exact(game, partition), game, {12: 1}, Touched((12,)), Rounds(12))
+    assert (np.abs(sampled.value - after.value) <= 1.5 * sampled.half_width() + 1e-9).all()
 
 
 def test_exits_and_entries_that_cannot_be():

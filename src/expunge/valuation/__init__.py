@@ -14,6 +14,7 @@ from expunge.valuation.partition import Partition
 from expunge.valuation.permutation import Permutation
 from expunge.valuation.pricing import Line, Settlement, settle, statement
 from expunge.valuation.stopping import Evaluations, HalfWidth, Rounds, Seconds, Stop
+from expunge.valuation.touched import Touched
 from expunge.valuation.training import CoalitionTrainer, owners_of, partition_of, training_game
 from expunge.valuation.truncated import Truncated
 from expunge.valuation.update import Differential, join, update
@@ -49,6 +50,7 @@ __all__ = [
     "State",
     "Status",
     "Stop",
+    "Touched",
     "Trainer",
     "Truncated",
     "UtilitySampling",

@@ -8,8 +8,9 @@ partition, of the differential game
     W(C) = U(C minus leavers) - U(C).
 
 W is 0 wherever no leaver is in C: nothing to evaluate. Elsewhere it is small: few samples are enough. Any estimator
-values it, `Exact` included. `docs/valuation.md` unfolds this into the cases of the paper and names the one that the
-paper's lemma leaves out (the leaver's shard lives on; the owner is elsewhere).
+values it, `Exact` included; `Touched`, the default, draws only coalitions with a leaver. `docs/valuation.md` unfolds
+this into the cases of the paper and names the one that the paper's lemma leaves out (the leaver's shard lives on; the
+owner is elsewhere).
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,19 +22,23 @@ from jaxtyping import Bool, Float
 from expunge.errors import ProgrammerError
 from expunge.progress import Progress
 from expunge.randomness import derive
-from expunge.valuation.adjusted import Adjusted
 from expunge.valuation.estimator import Estimator, Status
+from expunge.valuation.exact import Exact
 from expunge.valuation.front_door import value
 from expunge.valuation.game import Cached, Game, Metered
 from expunge.valuation.partition import Partition
 from expunge.valuation.stopping import HalfWidth, Stop
+from expunge.valuation.touched import Touched
 from expunge.valuation.values import Values
 
 STEP = 128
 """Coalitions asked for in each of the first rounds: a change takes few, and most of a wide round would be too many."""
 
-LEAST = 50
-"""Samples that must inform each owner of a change: half of what values need. Where no leaver is, W is 0 for certain."""
+LEAST = 20
+"""Samples that must inform each owner of a change: fewer than for values. None is spent where W is 0 for certain."""
+
+FEW = 512
+"""Permitted coalitions that are all evaluated: not many more than a pilot takes, and nothing is left to estimate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +93,8 @@ def update(
     **Arguments:**
 
     - `game`: the game before the exit; a `Cached` one saves what was evaluated before.
-    - `estimator`: of the change; `Adjusted(fine=2)`, whose pilot is small, unless given.
+    - `estimator`: of the change; unless given `Touched(leavers)`, which knows where W is 0, or `Exact()` where there
+      are at most `FEW` coalitions.
     - `stop`: judges the *change*, whose variance adds to that of `values`; `HalfWidth(0.005, least=LEAST)`
       unless given.
     - the others as for `value`. Draws are independent of those behind `values`, even at the same seed.
@@ -100,7 +106,7 @@ def update(
     change = value(
         Differential(_metered(game), gone),
         values.partition,
-        estimator or Adjusted(fine=2),
+        estimator or _estimator(values.partition, gone),
         stop or HalfWidth(0.005, least=LEAST),
         seed=derive(seed, f"valuation/update/{gone}/{values.partition.shards}"),
         batch=batch,
@@ -139,13 +145,17 @@ def join(
     change = value(
         Differential(_metered(game), new, sign=-1),
         grown,
-        estimator or Adjusted(fine=2),
+        estimator or _estimator(grown, new),
         stop or HalfWidth(0.005, least=LEAST),
         seed=derive(seed, f"valuation/join/{new}/{grown.shards}"),
         batch=batch,
         progress=progress,
     )
     return _combined(values, change, grown)
+
+
+def _estimator(partition: Partition, gone: tuple[int, ...]) -> Estimator:
+    return Exact() if partition.coalitions <= FEW else Touched(gone)
 
 
 def _metered(game: Game) -> Metered:
