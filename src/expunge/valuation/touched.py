@@ -19,6 +19,9 @@ POOLED = 4
 FLOOR = 0.25
 """Least priority of a stratum, as a share of the highest: a block that looks quiet is still looked at."""
 
+REPEATED = 3
+"""Repeated choices from which on the variance is told apart into contexts and choices."""
+
 COST = 8
 """Coalitions that one draw counts for in the width of a round: a game and its twin without the leavers, four sizes."""
 
@@ -39,6 +42,9 @@ class Touched:
 
     Draws are shared out by block, not by what single strata have shown: a change is 0 for the most, and a stratum that
     few draws call quiet keeps what they happened to say, which biases the estimate. Derivation: `docs/valuation.md`.
+
+    The stated variance is that of independent draws until a list of choices was looked at whole: too large, never too
+    small, by as much as a list that is nearly through leaves less to chance.
 
     **Arguments:**
 
@@ -78,7 +84,7 @@ class Touched:
         if (have < least).any():
             more = np.maximum(least - have, 0)
         elif plan:
-            noise, _ = _noise(plan, _differences(plan, state).squares, have)
+            noise, _ = _noise(plan, _differences(plan, state))
             more = allocate(_priority(partition, plan, noise), have, limit, max(1, size // COST))
         else:
             more = have
@@ -101,9 +107,10 @@ class Touched:
         """U(all) - U(empty), and what the shard adds to its equal share, and the owner to the shard's."""
         plan, have, scale = sides(partition, self.gone, self.fine), state["have"], divisor(partition)
         found = _differences(plan, state)
-        noise, freedom = _noise(plan, found.squares, have)
+        noise, freedom = _noise(plan, found)
         left = np.array([_spared(side.limit, count) for side, count in zip(plan, have.tolist(), strict=True)])
-        share = [at * (one + lean) for at, one, lean in zip(left, noise, found.leaning, strict=True)]
+        parts = zip(left, noise, found.profile, found.leaning, strict=True)
+        share = [at * (one * unit + lean) for at, one, unit, lean in parts]
         variance = _total(partition, plan, share) / scale**2
         weight = [each**2 / degrees for each, degrees in zip(share, freedom, strict=True)]
         total = _total(partition, plan, weight) / scale**4
@@ -123,31 +130,56 @@ class Touched:
 
 @dataclass(frozen=True, eq=False)
 class _Differences:
-    """For each stratum its units' differences, squares of the covariance's noise, and variances of the mean's part."""
+    """For each stratum its units' differences, squares of the covariance's noise and the degrees of freedom behind
+    them, how much of that noise is each unit's (1 on average), and variances of the mean's part."""
 
     sums: list[Float[np.ndarray, " _"]]
     squares: Float[np.ndarray, " strata"]
+    degrees: Int[np.ndarray, " strata"]
+    profile: list[Float[np.ndarray, " _"]]
     leaning: list[Float[np.ndarray, " _"]]
 
 
 def _differences(plan: Sequence[Side], state: State) -> _Differences:
     """The formula of the class, stratum by stratum."""
     chosen = np.unpackbits(state["chosen"], axis=1).astype(np.bool_)
-    sums, squares, leaning = [], np.zeros(len(plan)), []
+    degrees = np.maximum(state["have"] - 1, 0)
+    sums, squares, profile, leaning = [], np.zeros(len(plan)), [], []
     for number, side in enumerate(plan):
         mine = np.flatnonzero(state["stratum"] == number)
         x, y, n = side.block.chosen(chosen[mine]).astype(np.float64), state["utility"][mine], max(len(mine), 1)
-        size = x.sum(1).astype(np.int64)
-        p, apart = size / x.shape[1], max(n - 1, 1)
-        factor = side.cells * np.array([side.chance(c) for c in size.tolist()]) / (p * (1 - p))
-        q = np.array([side.inclusion(c) for c in size.tolist()]).reshape(x.shape)
+        levels, at = np.unique(x.sum(1).astype(np.int64), return_inverse=True)
+        p, apart = levels / x.shape[1], max(n - 1, 1)
+        factor = (side.cells * np.array([side.chance(c) for c in levels.tolist()]) / (p * (1 - p)))[at]
+        q = np.array([side.inclusion(c) for c in levels.tolist()]).reshape(-1, x.shape[1])[at]
         noise, inside = factor * (y - y.sum() / n), x - q
-        lean = (factor * y)[:, None] * (q - p[:, None])
+        lean = (factor * y)[:, None] * (q - p[at, None])
         mean = lean.sum(0) / n
         sums.append(_repeated(side.population, len(mine)) * (noise @ inside) / apart + mean)
-        squares[number] = noise**2 @ (inside**2).mean(1)
-        leaning.append(((lean - mean) ** 2).sum(0) / apart)
-    return _Differences(sums, squares, leaning)
+        share, degrees[number] = _random(x, y, side.population)
+        squares[number] = share * degrees[number] * (noise**2 @ (inside**2).mean(1)) / apart
+        varied = (q * (1 - q)).sum(0)
+        profile.append(varied / varied.mean() if varied.sum() > 1e-9 else np.zeros(len(varied)))
+        leaning.append(share * ((lean - mean) ** 2).sum(0) / apart)
+    return _Differences(sums, squares, degrees, profile, leaning)
+
+
+def _random(
+    x: Float[np.ndarray, "draws units"], y: Float[np.ndarray, " draws"], population: int | None
+) -> tuple[float, int]:
+    """The share of the draws' variance that is chance, and its degrees of freedom.
+
+    All of it, until choices from a list repeat. From then on contexts alone differ between equal choices, and of what
+    differs between choices only the turn that is not through is chance: a list that was looked at whole has none.
+    """
+    n = len(y)
+    if population is None or n < population + REPEATED:
+        return 1.0, max(n - 1, 0)
+    _, choice, times = np.unique(x, axis=0, return_inverse=True, return_counts=True)
+    within = ((y - (np.bincount(choice, y) / times)[choice]) ** 2).sum() / (n - population)
+    whole, begun = y.var(ddof=1), n % population
+    left = begun * (population - begun) / (n * max(population - 1, 1))
+    return (min(1.0, (within + max(whole - within, 0.0) * left) / whole) if whole > 0 else 0.0), n - population
 
 
 def _repeated(population: int | None, have: int) -> float:
@@ -166,14 +198,14 @@ def _spared(limit: float, have: int) -> float:
 
 
 def _noise(
-    plan: Sequence[Side], squares: Float[np.ndarray, " strata"], have: Int[np.ndarray, " strata"]
+    plan: Sequence[Side], found: _Differences
 ) -> tuple[Float[np.ndarray, " strata"], Float[np.ndarray, " strata"]]:
     """Noise of one draw and its degrees of freedom: the stratum's own, blended with that of like blocks."""
-    group, degrees = _grouped([(side.like, side.c) for side in plan]), np.maximum(have - 1, 0)
+    group, degrees = _grouped([(side.like, side.c) for side in plan]), found.degrees
     total = np.bincount(group, degrees)[group]
-    pooled = np.bincount(group, squares)[group] / np.maximum(total, 1)
+    pooled = np.bincount(group, found.squares)[group] / np.maximum(total, 1)
     extra = np.minimum(POOLED, total - degrees)
-    return (squares + extra * pooled) / np.maximum(degrees + extra, 1), np.maximum(degrees + extra, 1.0)
+    return (found.squares + extra * pooled) / np.maximum(degrees + extra, 1), np.maximum(degrees + extra, 1.0)
 
 
 def _priority(

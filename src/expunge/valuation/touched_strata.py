@@ -143,7 +143,7 @@ def _choices(
     sizes = generator.integers(side.c[0], side.c[1] + 1, more).tolist()
     if side.touched:
         return [_some(k, c, side.units, generator) for c in sizes]
-    others = np.setdiff1d(np.arange(k), side.units)
+    others = _others(k, side.units)
     return [tuple(generator.permutation(others)[:c].tolist()) for c in sizes]
 
 
@@ -151,12 +151,21 @@ def _some(count: int, size: int, required: Choice, generator: np.random.Generato
     """Uniform among the sets of `size` out of 0..count-1 that hold one of `required`, where any is required."""
     if not required:
         return tuple(generator.permutation(count)[:size].tolist())
-    r = len(required)
-    total = comb(count, size) - comb(count - r, size)
-    odds = [comb(r, j) * comb(count - r, size - j) / total for j in range(1, min(r, size) + 1)]
-    j = 1 + int(generator.choice(len(odds), p=odds))
-    others = np.setdiff1d(np.arange(count), required)
+    odds, others = _odds(count, size, len(required)), _others(count, required)
+    j = 1 + int(odds.searchsorted(generator.random() * odds[-1], side="right"))
     return (*generator.permutation(required)[:j].tolist(), *generator.permutation(others)[: size - j].tolist())
+
+
+@lru_cache(maxsize=4096)
+def _odds(count: int, size: int, r: int) -> Float[np.ndarray, " numbers"]:
+    """Chances, added up, that `size` out of `count` hold 1, 2, ... of `r`, given that they hold any."""
+    total = comb(count, size) - comb(count - r, size)
+    return np.cumsum([comb(r, j) * comb(count - r, size - j) / total for j in range(1, min(r, size) + 1)])
+
+
+@lru_cache(maxsize=64)
+def _others(count: int, those: Choice) -> Int[np.ndarray, " others"]:
+    return np.setdiff1d(np.arange(count), those)
 
 
 def _holding(parts: Sequence[tuple[int, ...]], gone: tuple[int, ...]) -> Choice:

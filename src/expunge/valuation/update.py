@@ -14,7 +14,7 @@ owner is elsewhere).
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -93,8 +93,8 @@ def update(
     **Arguments:**
 
     - `game`: the game before the exit; a `Cached` one saves what was evaluated before.
-    - `estimator`: of the change; unless given `Touched(leavers)`, which knows where W is 0, or `Exact()` where there
-      are at most `FEW` coalitions.
+    - `estimator`: of the change; unless given `Touched(leavers)`, which knows where W is 0, and `Exact()` where there
+      are at most `FEW` coalitions or as many as there are were drawn before `stop` was met.
     - `stop`: judges the *change*, whose variance adds to that of `values`; `HalfWidth(0.005, least=LEAST)`
       unless given.
     - the others as for `value`. Draws are independent of those behind `values`, even at the same seed.
@@ -103,12 +103,13 @@ def update(
     """
     gone = tuple(sorted(set(leavers)))
     left = values.partition.without(gone)
-    change = value(
+    drawn = derive(seed, f"valuation/update/{gone}/{values.partition.shards}")
+    change = _change(
         Differential(_metered(game), gone),
         values.partition,
-        estimator or _estimator(values.partition, gone),
-        stop or HalfWidth(0.005, least=LEAST),
-        seed=derive(seed, f"valuation/update/{gone}/{values.partition.shards}"),
+        estimator,
+        stop,
+        seed=drawn,
         batch=batch,
         progress=progress,
     )
@@ -142,20 +143,58 @@ def join(
     for owner, shard in joiners.items():
         grown = grown.including(owner, shard)
     new = tuple(sorted(joiners))
-    change = value(
-        Differential(_metered(game), new, sign=-1),
-        grown,
-        estimator or _estimator(grown, new),
-        stop or HalfWidth(0.005, least=LEAST),
-        seed=derive(seed, f"valuation/join/{new}/{grown.shards}"),
-        batch=batch,
-        progress=progress,
+    drawn = derive(seed, f"valuation/join/{new}/{grown.shards}")
+    change = _change(
+        Differential(_metered(game), new, sign=-1), grown, estimator, stop, seed=drawn, batch=batch, progress=progress
     )
     return _combined(values, change, grown)
 
 
-def _estimator(partition: Partition, gone: tuple[int, ...]) -> Estimator:
-    return Exact() if partition.coalitions <= FEW else Touched(gone)
+@dataclass(frozen=True)
+class _AsMany(Stop):
+    """So many coalitions were asked for, known ones included."""
+
+    count: int
+
+    def met(self, values: Values) -> bool:
+        """They were."""
+        return self.share(values) >= 1
+
+    def share(self, values: Values) -> float:
+        """Asked for so far."""
+        return min(1.0, values.lookups / self.count)
+
+
+def _change(
+    game: Differential,
+    partition: Partition,
+    estimator: Estimator | None,
+    stop: Stop | None,
+    *,
+    seed: int,
+    batch: int,
+    progress: Progress | None,
+) -> Values:
+    """The values of the differential game.
+
+    Unless an estimator is named, enumeration where there are few coalitions, and where as many as there are were drawn
+    in vain: a draw repeats what was seen, and beside contexts none is the last.
+    """
+    rule = stop or HalfWidth(0.005, least=LEAST)
+    if estimator is not None or partition.coalitions <= FEW:
+        return value(game, partition, estimator or Exact(), rule, seed=seed, batch=batch, progress=progress)
+    count, touched = partition.coalitions, Touched(game.gone)
+    ends = rule | _AsMany(count) if count <= Exact().limit else rule
+    found = value(game, partition, touched, ends, seed=seed, batch=batch, progress=progress)
+    if found.exact or rule.met(found):
+        return found
+    whole = value(game, partition, Exact(), rule, progress=progress)
+    return replace(
+        whole,
+        evaluations=found.evaluations + whole.evaluations,
+        lookups=found.lookups + whole.lookups,
+        seconds=found.seconds + whole.seconds,
+    )
 
 
 def _metered(game: Game) -> Metered:
