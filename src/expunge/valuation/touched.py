@@ -19,9 +19,6 @@ POOLED = 4
 FLOOR = 0.25
 """Least priority of a stratum, as a share of the highest: a block that looks quiet is still looked at."""
 
-REPEATED = 3
-"""Repeated choices from which on the variance is told apart into contexts and choices."""
-
 COST = 8
 """Coalitions that one draw counts for in the width of a round: a game and its twin without the leavers, four sizes."""
 
@@ -43,8 +40,8 @@ class Touched:
     Draws are shared out by block, not by what single strata have shown: a change is 0 for the most, and a stratum that
     few draws call quiet keeps what they happened to say, which biases the estimate. Derivation: `docs/valuation.md`.
 
-    The stated variance is that of independent draws until a list of choices was looked at whole: too large, never too
-    small, by as much as a list that is nearly through leaves less to chance.
+    The stated variance is that of independent draws. Choices from a list leave less to chance, so that it is too large
+    beside contexts: up to 5 times in the tests' game in which everybody leaves.
 
     **Arguments:**
 
@@ -84,7 +81,7 @@ class Touched:
         if (have < least).any():
             more = np.maximum(least - have, 0)
         elif plan:
-            noise, _ = _noise(plan, _differences(plan, state))
+            noise, _ = _noise(plan, _differences(plan, state).squares, have)
             more = allocate(_priority(partition, plan, noise), have, limit, max(1, size // COST))
         else:
             more = have
@@ -107,7 +104,7 @@ class Touched:
         """U(all) - U(empty), and what the shard adds to its equal share, and the owner to the shard's."""
         plan, have, scale = sides(partition, self.gone, self.fine), state["have"], divisor(partition)
         found = _differences(plan, state)
-        noise, freedom = _noise(plan, found)
+        noise, freedom = _noise(plan, found.squares, have)
         left = np.array([_spared(side.limit, count) for side, count in zip(plan, have.tolist(), strict=True)])
         parts = zip(left, noise, found.profile, found.leaning, strict=True)
         share = [at * (one * unit + lean) for at, one, unit, lean in parts]
@@ -130,12 +127,11 @@ class Touched:
 
 @dataclass(frozen=True, eq=False)
 class _Differences:
-    """For each stratum its units' differences, squares of the covariance's noise and the degrees of freedom behind
-    them, how much of that noise is each unit's (1 on average), and variances of the mean's part."""
+    """For each stratum its units' differences, squares of the covariance's noise, how much of that is each unit's (1 on
+    average), and variances of the mean's part."""
 
     sums: list[Float[np.ndarray, " _"]]
     squares: Float[np.ndarray, " strata"]
-    degrees: Int[np.ndarray, " strata"]
     profile: list[Float[np.ndarray, " _"]]
     leaning: list[Float[np.ndarray, " _"]]
 
@@ -143,7 +139,6 @@ class _Differences:
 def _differences(plan: Sequence[Side], state: State) -> _Differences:
     """The formula of the class, stratum by stratum."""
     chosen = np.unpackbits(state["chosen"], axis=1).astype(np.bool_)
-    degrees = np.maximum(state["have"] - 1, 0)
     sums, squares, profile, leaning = [], np.zeros(len(plan)), [], []
     for number, side in enumerate(plan):
         mine = np.flatnonzero(state["stratum"] == number)
@@ -156,30 +151,11 @@ def _differences(plan: Sequence[Side], state: State) -> _Differences:
         lean = (factor * y)[:, None] * (q - p[at, None])
         mean = lean.sum(0) / n
         sums.append(_repeated(side.population, len(mine)) * (noise @ inside) / apart + mean)
-        share, degrees[number] = _random(x, y, side.population)
-        squares[number] = share * degrees[number] * (noise**2 @ (inside**2).mean(1)) / apart
+        squares[number] = noise**2 @ (inside**2).mean(1)
         varied = (q * (1 - q)).sum(0)
         profile.append(varied / varied.mean() if varied.sum() > 1e-9 else np.zeros(len(varied)))
-        leaning.append(share * ((lean - mean) ** 2).sum(0) / apart)
-    return _Differences(sums, squares, degrees, profile, leaning)
-
-
-def _random(
-    x: Float[np.ndarray, "draws units"], y: Float[np.ndarray, " draws"], population: int | None
-) -> tuple[float, int]:
-    """The share of the draws' variance that is chance, and its degrees of freedom.
-
-    All of it, until choices from a list repeat. From then on contexts alone differ between equal choices, and of what
-    differs between choices only the turn that is not through is chance: a list that was looked at whole has none.
-    """
-    n = len(y)
-    if population is None or n < population + REPEATED:
-        return 1.0, max(n - 1, 0)
-    _, choice, times = np.unique(x, axis=0, return_inverse=True, return_counts=True)
-    within = ((y - (np.bincount(choice, y) / times)[choice]) ** 2).sum() / (n - population)
-    whole, begun = y.var(ddof=1), n % population
-    left = begun * (population - begun) / (n * max(population - 1, 1))
-    return (min(1.0, (within + max(whole - within, 0.0) * left) / whole) if whole > 0 else 0.0), n - population
+        leaning.append(((lean - mean) ** 2).sum(0) / apart)
+    return _Differences(sums, squares, profile, leaning)
 
 
 def _repeated(population: int | None, have: int) -> float:
@@ -198,14 +174,14 @@ def _spared(limit: float, have: int) -> float:
 
 
 def _noise(
-    plan: Sequence[Side], found: _Differences
+    plan: Sequence[Side], squares: Float[np.ndarray, " strata"], have: Int[np.ndarray, " strata"]
 ) -> tuple[Float[np.ndarray, " strata"], Float[np.ndarray, " strata"]]:
     """Noise of one draw and its degrees of freedom: the stratum's own, blended with that of like blocks."""
-    group, degrees = _grouped([(side.like, side.c) for side in plan]), found.degrees
+    group, degrees = _grouped([(side.like, side.c) for side in plan]), np.maximum(have - 1, 0)
     total = np.bincount(group, degrees)[group]
-    pooled = np.bincount(group, found.squares)[group] / np.maximum(total, 1)
+    pooled = np.bincount(group, squares)[group] / np.maximum(total, 1)
     extra = np.minimum(POOLED, total - degrees)
-    return (found.squares + extra * pooled) / np.maximum(degrees + extra, 1), np.maximum(degrees + extra, 1.0)
+    return (squares + extra * pooled) / np.maximum(degrees + extra, 1), np.maximum(degrees + extra, 1.0)
 
 
 def _priority(
