@@ -62,10 +62,8 @@ def receipt(name: str) -> Receipt:
 
 
 def fill(engine: Engine, size: int) -> None:
-    """Bring the log to `size` leaves, in large transactions."""
-    with engine.begin() as connection:
-        start = log.size(connection)
-    for first in range(start, size, CHUNK):
+    """Bring an empty log to `size` leaves, in large transactions."""
+    for first in range(0, size, CHUNK):
         entries = [hashlib.sha256(f"{number}".encode()).digest() for number in range(first, min(first + CHUNK, size))]
         with engine.begin() as connection:
             log.append(connection, entries)
@@ -85,21 +83,12 @@ def timed(action: Callable[[], Any]) -> tuple[float, float, Any]:
     return 1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - processor), result
 
 
-def measure(engine: Engine, key: SigningKey, size: int, receipts: int) -> dict[str, Any]:
-    """Medians over `receipts` receipts filed into a log that has `size` leaves before."""
-    fill(engine, size)
-    trusted = public_pem(key.public)
-    spent: dict[str, list[float]] = {stage: [] for stage in STAGES}
-    data = b""
-    for number in range(receipts):
-        wall, processor, data = timed(lambda number=number: transaction(engine, key, f"{size}-{number}"))
-        spent["file"].append(wall)
-        spent["file_cpu"].append(processor)
-        wall, _, report = timed(lambda data=data: expunge_verify.verify(data, key=trusted))
-        spent["verify"].append(wall)
-        assert report.holds
-    medians = {f"{stage}_ms": statistics.median(values) for stage, values in spent.items()}
-    return {"leaves": size, "receipts": receipts, "bundle_bytes": len(data), **medians}
+def measure(engine: Engine, key: SigningKey, name: str) -> dict[str, Any]:
+    """Milliseconds of one receipt by stage, and the length of its bundle."""
+    wall, processor, data = timed(lambda: transaction(engine, key, name))
+    checking, _, report = timed(lambda: expunge_verify.verify(data, key=public_pem(key.public)))
+    assert report.holds
+    return {"file": wall, "file_cpu": processor, "verify": checking, "bytes": len(data)}
 
 
 def transaction(engine: Engine, key: SigningKey, name: str) -> bytes:
@@ -107,20 +96,37 @@ def transaction(engine: Engine, key: SigningKey, name: str) -> bytes:
         return file(connection, key, name)
 
 
+def logged(path: Path, key: SigningKey, size: int) -> Engine:
+    """A database with a log of `size` leaves."""
+    database.make(path)
+    engine = database.engine(path)
+    with engine.begin() as connection:
+        log.create(connection)
+        log.start(connection, key.public)
+    fill(engine, size)
+    return engine
+
+
 def run(sizes: list[int], receipts: int) -> list[dict[str, Any]]:
+    """Medians over `receipts` receipts for each size; sizes take turns, so that a busy machine slows all alike."""
     key = SigningKey.generate()
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "log.db"
-        database.make(path)
-        engine = database.engine(path)
-        with engine.begin() as connection:
-            log.create(connection)
-            log.start(connection, key.public)
-        rows = [measure(engine, key, size, receipts) for size in sorted(sizes)]
-        engine.dispose()
+        engines = {size: logged(Path(folder) / f"{size}.db", key, size) for size in sorted(sizes)}
+        spent: dict[int, list[dict[str, Any]]] = {size: [] for size in engines}
+        for number in range(receipts):
+            for size, engine in engines.items():
+                spent[size].append(measure(engine, key, f"{size}-{number}"))
+        for engine in engines.values():
+            engine.dispose()
+    rows = [{"leaves": size, "receipts": receipts, **_medians(found)} for size, found in spent.items()]
     for row in rows:
         row |= {f"{stage}_ratio": row[f"{stage}_ms"] / rows[0][f"{stage}_ms"] for stage in STAGES}
     return rows
+
+
+def _medians(found: list[dict[str, Any]]) -> dict[str, Any]:
+    medians = {f"{stage}_ms": statistics.median(each[stage] for each in found) for stage in STAGES}
+    return {"bundle_bytes": found[-1]["bytes"], **medians}
 
 
 def main() -> None:

@@ -669,9 +669,14 @@ class Report:
         return self.exit_status == 0
 
     @property
+    def failure(self) -> Check | None:
+        """The first check that failed; `None` where all that was asked for holds."""
+        return next((check for check in self.checks if CODES[check.code][0]), None)
+
+    @property
     def exit_status(self) -> int:
         """0 when all that was asked for holds, else the status of the first check that failed."""
-        return next((CODES[check.code][0] for check in self.checks if CODES[check.code][0]), 0)
+        return CODES[self.failure.code][0] if self.failure else 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain form, for `--json`."""
@@ -686,13 +691,26 @@ class Report:
             yield f"{words[check.holds]:8}{check.name:18}{code}{check.message}"
         if self.holds and self.receipt is not None:
             unasked = ", ".join(check.name for check in self.checks if check.code == "not-asked")
-            unproven = [check for check in self.checks if check.code == "deletion-unproven"]
-            yield f"verified: request {self.receipt['request']['id']}, claim {self.receipt['claim']['kind']}"
+            yield self._verified(self.receipt)
             yield from [f"not asked: {unasked}"] if unasked else []
-            yield from (f"NOT PROVEN: {check.name}: {check.message}" for check in unproven)
+            yield from self._unproven()
             yield from (f"not covered: {line}" for line in self.receipt["not_covered"])
         else:
             yield "NOT VERIFIED"
+
+    def line(self) -> str:
+        """For people: the verdict in one line, with what is not proven, or the first check that failed."""
+        if self.failure is not None or self.receipt is None:
+            failed = self.failure or self.checks[-1]
+            return f"FAILED  {failed.name}: {failed.code}: {failed.message}"
+        return "; ".join([f"ok      {self._verified(self.receipt)}", *self._unproven()])
+
+    def _verified(self, receipt: Mapping[str, Any]) -> str:
+        return f"verified: request {receipt['request']['id']}, claim {receipt['claim']['kind']}"
+
+    def _unproven(self) -> list[str]:
+        unproven = (check for check in self.checks if check.code == "deletion-unproven")
+        return [f"NOT PROVEN: {check.name}: {check.message}" for check in unproven]
 
 
 class _Evidence:
@@ -840,21 +858,42 @@ def _answer(step: Callable[[], str]) -> Check:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the verifier on command-line arguments; returns the exit status."""
+    """Run the verifier on command-line arguments; returns the exit status, of several bundles the worst."""
     import argparse
 
-    parser = argparse.ArgumentParser(prog="expunge_verify", description="Verify a receipt bundle offline.")
-    parser.add_argument("bundle", type=Path, help="<request>.bundle.json")
+    parser = argparse.ArgumentParser(prog="expunge_verify", description="Verify receipt bundles offline.")
+    parser.add_argument("bundle", type=Path, nargs="+", help="<request>.bundle.json, one or several")
     parser.add_argument("--model", type=Path, help="the model file that the receipt should bind")
     parser.add_argument("--key", help="trusted public key: a PEM file, a file of key ids, or a key id itself")
     parser.add_argument("--checkpoint", type=Path, help="a checkpoint of the same log, kept from earlier")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
     asked = parser.parse_args(words)
-    report = _run(asked.bundle, asked.model, asked.key, asked.checkpoint)
-    lines = [json.dumps(report.to_json(), indent=2)] if asked.json else report.lines()
+    reports = [(path, _run(path, asked.model, asked.key, asked.checkpoint)) for path in asked.bundle]
+    lines = [json.dumps(_document(reports), indent=2)] if asked.json else _lines(reports)
     coding = sys.stdout.encoding or "utf-8"
     sys.stdout.write("".join(f"{line}\n" for line in lines).encode(coding, "backslashreplace").decode(coding))
-    return report.exit_status
+    return max(report.exit_status for _, report in reports)
+
+
+def _document(reports: Sequence[tuple[Path, Report]]) -> dict[str, Any]:
+    """The report of one bundle as it is; of several, a list of them under what they come to."""
+    if len(reports) == 1:
+        return reports[0][1].to_json()
+    status = max(report.exit_status for _, report in reports)
+    bundles = [{"bundle": ascii(path.name)[1:-1], **report.to_json()} for path, report in reports]
+    return {"holds": status == 0, "exit_status": status, "bundles": bundles}
+
+
+def _lines(reports: Sequence[tuple[Path, Report]]) -> Iterator[str]:
+    """Every check of one bundle; of several, a line for each."""
+    if len(reports) == 1:
+        yield from reports[0][1].lines()
+        return
+    for path, report in reports:
+        yield f"{report.line()} ({ascii(path.name)[1:-1]})"
+    held = sum(report.holds for _, report in reports)
+    lost = len(reports) - held
+    yield f"{'NOT VERIFIED' if lost else 'verified'}: {lost or held} of {len(reports)} bundles"
 
 
 def _run(bundle: Path, model: Path | None, key: str | None, checkpoint: Path | None) -> Report:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy.stats import binomtest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "verification"))
 
@@ -23,6 +24,7 @@ from expunge.records import Records, load
 from expunge.training import Adam, BatchStream, Cosine, Recipe, Sharding, Snapshot
 from expunge.unlearning import FineTune, Retrain, Sharded
 from expunge.verification import (
+    Proof,
     Replayer,
     Retained,
     SpotCheck,
@@ -227,31 +229,49 @@ def test_the_widest_jump_is_ranked_first(place: Scene) -> None:
     attack = FakeSegments(seed=3)
     proof = attack.run(case).submission(case).proof
     (faked,) = attack.places(case)
-    where, _ = SpotCheck(seed=0, ends=0, early=0, least=0, largest=3).choose(proof, case.recipe, 3)
+    where, _ = SpotCheck(seed=0, ends=0, early=0, least=0, path=0).choose(proof, case.recipe, 3)
     assert (0, faked) in where or (0, faked + 1) in where
 
 
-def test_each_ranking_leads_with_its_own_largest(place: Scene) -> None:
-    """Against distances taken tensor by tensor: one jump early by a little, one late, where the rate is small."""
+def test_the_ranking_leads_with_the_largest_over_the_rates(place: Scene) -> None:
+    """Against distances taken tensor by tensor: one jump early, and a smaller one late, where the rate is small."""
+    proof, recipe, moved = two_jumps(place)
+    rated = [far / Cosine().factor(step, len(moved)) for step, far in enumerate(moved)]
+    by_rate = rated.index(max(rated))
+    assert by_rate > len(moved) - 7
+    where, drawn = SpotCheck(seed=0, ends=0, early=0, least=0, path=0).choose(proof, recipe, 3)
+    assert where[:2] == [(0, by_rate), (0, by_rate - 1)]
+    assert (len(where), drawn) == (3, 0)
+
+
+def test_draws_along_the_path_meet_segments_by_how_far_they_and_the_next_went(place: Scene) -> None:
+    """First draws against the shares of the path, taken tensor by tensor: a lie about momentum is one segment early."""
+    proof, recipe, moved = two_jumps(place)
+    how = SpotCheck(largest=0, ends=0, early=0, least=0, path=1)
+    first = [replace(how, seed=number).choose(proof, recipe, 1)[0][0][1] for number in range(1000)]
+    ways = [far + after for far, after in zip(moved, [*moved[1:], 0.0], strict=True)]
+    for group in (range(18, 21), range(30, 60)):
+        share = sum(ways[number] for number in group) / sum(ways)
+        assert binomtest(sum(number in group for number in first), 1000, share).pvalue > 1e-3
+    where, drawn = SpotCheck(seed=0).choose(proof, recipe, 11)
+    assert len(set(where)) == len(where) == 11, "no segment is replayed twice"
+    assert drawn == 4
+
+
+def two_jumps(place: Scene) -> tuple[Proof, Recipe, list[float]]:
+    """A proof in which two checkpoints lie apart, its recipe, and how far each segment moved."""
     honest = place.prove("n1").submission.proof
-    recipe = replace(honest.recipe, schedule=Cosine())
     (track,) = honest.tracks
     snapshots = list(track.snapshots)
     for number, size in ((20, 0.5), (len(snapshots) - 5, 0.2)):  # both sides of a moved checkpoint move
         state = {name: tensor + size for name, tensor in snapshots[number].state.items()}
         snapshots[number] = replace(snapshots[number], state=state)
-    proof = replace(honest, tracks=(replace(track, snapshots=tuple(snapshots)),))
-    steps, moved = len(snapshots) - 1, list[float]()
+    moved = list[float]()
     for before, after in pairwise(snapshots):
         squares = [(after.state[name] - before.state[name]).double().square().sum() for name in before.state]
         moved.append(float(sum(squares)) ** 0.5)
-    rated = [far / Cosine().factor(step, steps) for step, far in enumerate(moved)]
-    by_distance, by_rate = moved.index(max(moved)), rated.index(max(rated))
-    assert by_distance in (19, 20)
-    assert by_rate > len(snapshots) - 8
-    where, drawn = SpotCheck(seed=0, ends=0, early=0, least=0, largest=2).choose(proof, recipe, 4)
-    assert where == [(0, by_rate), (0, by_rate - 1), (0, by_distance), (0, by_distance - 1)]
-    assert drawn == 0
+    proof = replace(honest, tracks=(replace(track, snapshots=tuple(snapshots)),))
+    return proof, replace(honest.recipe, schedule=Cosine()), moved
 
 
 def test_fields_of_other_types_are_one_line(place: Scene) -> None:

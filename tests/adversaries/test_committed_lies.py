@@ -104,7 +104,7 @@ def test_momentum_that_fades_slowly_is_found_where_it_was_made_up(few: Records) 
     (track,) = given.proof.tracks
     told = (0, track.segments - case.steps // 2 - 1)
     for number in range(3):
-        where, _ = SpotCheck(seed=number, early=0, least=0, ends=0).choose(given.proof, case.recipe, 1)
+        where, _ = SpotCheck(seed=number, early=0, least=0, ends=0, path=0).choose(given.proof, case.recipe, 1)
         assert told in where
     assert failed(through_files(given, retained, "n1", SpotCheck(seed=0))) == "replay"
 
@@ -131,7 +131,7 @@ def test_running_statistics_are_compared_and_do_not_count_as_movement(normed: Sc
 
     place = len(track.snapshots) - 4
     given = with_snapshot(honest.submission, place, lie)
-    where, _ = SpotCheck(seed=0, ends=0, early=0, least=0).choose(given.proof, RECIPE, 1)
+    where, _ = SpotCheck(seed=0, ends=0, early=0, least=0, path=0).choose(given.proof, RECIPE, 1)
     assert {(0, place - 1), (0, place)} & set(where)
     assert failed(through_files(given, retained, "n1")) == "replay"
 
@@ -259,7 +259,7 @@ def test_the_verdict_says_what_it_proves(place: Scene, honest: Proven) -> None:
         "changed nothing" in n for n in through_files(tuned.submission, place.retained(tuned), "n1").degraded
     )
     assert through_files(honest.submission, place.retained(honest), "n1").claim == "exact"
-    noisy = place.prove("n1", NoisyFineTuning(steps=5, epochs=1), b"share")
+    noisy = place.prove("n1", NoisyFineTuning(steps=5, epochs=1), b"s" * 32)
     verdict = through_files(noisy.submission, place.retained(noisy), "n1")
     assert verdict.claim == "certified"
     assert "whoever knows the noise" in verdict.proves

@@ -126,9 +126,11 @@ def test_a_method_that_destroys_is_not_chosen(records: Records, trained: Trained
 
 
 def test_grids_are_in_multiples_of_the_recipes_rate() -> None:
-    assert [method.lr for method in candidates(FineTune(), RECIPE)] == pytest.approx([0.1, 0.2, 0.4, 0.3])
-    assert len({(one.gamma, one.lr) for one in candidates(L1Sparse(), RECIPE)}) == 6
-    assert {one.epochs for one in candidates(L1Sparse(), RECIPE)} == {3, 4}
+    tuned, penalised = candidates(FineTune(), RECIPE), candidates(L1Sparse(), RECIPE)
+    assert [method.lr for method in tuned[:3]] == pytest.approx([0.4, 0.8, 0.2])
+    assert len({(one.gamma, one.lr) for one in penalised}) == 6
+    assert {one.epochs for one in penalised} == {3, 10}
+    assert {one.schedule for one in (*tuned, *penalised)} == {"cosine"}
     assert all(one.share == 0.5 for one in candidates(SalUn(), RECIPE))
 
 

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -113,6 +115,23 @@ def test_a_kept_checkpoint_is_extended(ws: Path, closed: dict, tmp_path: Path, c
     kept.write_text(run(capsys, "-w", str(ws), "log")[1]["checkpoint"], "utf-8")
     status, found, _ = run(capsys, "-w", str(ws), "log", "check", str(kept))
     assert (status, found["old_size"], found["size"]) == (0, 1, 1)
+    for wrong, words in ((tmp_path, "not a file"), (Path("/dev/zero"), "not a file"), (tmp_path / "none", "no such")):
+        status, refused, _ = run(capsys, "-w", str(ws), "log", "check", str(wrong))
+        assert (status, refused["error"]["code"]) == (20, "no-such-file")
+        assert refused["error"]["message"].startswith(words)
+
+
+def test_lookups_load_no_torch(ws: Path, closed: dict):
+    commands = [["requests", "list"], ["requests", "show", closed["request"]], ["audit"], ["models"], ["log"], ["fsck"]]
+    program = (
+        "import sys\n"
+        "from expunge.cli.main import main\n"
+        f"statuses = [main(['-w', {str(ws)!r}, *words]) for words in {commands!r}]\n"
+        "sys.exit(any(statuses) or 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(closed["request"]) >= 3
 
 
 BAD = {
@@ -123,6 +142,14 @@ BAD = {
     "an empty file of ids": (["forget", "--records", "{tmp}/empty.txt"], "nothing-to-delete"),
     "everything": (["forget", "--records", "{tmp}/all.txt"], "delete-everything"),
     "unknown method": (["forget", "--owner", "owner-008", "--method", "magic"], "unknown-method"),
+    "an epsilon of zero": (
+        ["forget", "--owner", "owner-008", "--method", "certified", "--epsilon", "0"],
+        "bad-hyperparameter",
+    ),
+    "a delta of zero": (
+        ["forget", "--owner", "owner-008", "--method", "certified-head", "--delta", "0"],
+        "bad-hyperparameter",
+    ),
     "no such command": (["forgive"], "bad-arguments"),
     "a key that is no UUID": (["forget", "--owner", "owner-008", "--key", "x"], "bad-arguments"),
     "a pickle as a model": (["adopt", "{tmp}/model.pkl"], "not-a-model"),

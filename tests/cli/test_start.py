@@ -8,7 +8,14 @@ import pytest
 
 @pytest.mark.parametrize(
     "words",
-    ["import expunge", "import expunge.cli.main", "import expunge_verify", "import expunge.journey.worker"],
+    [
+        "import expunge",
+        "import expunge.cli.main",
+        "import expunge_verify",
+        "import expunge.journey.worker",
+        "import expunge.journey.lookups",
+        "import expunge.journey.salting",
+    ],
 )
 def test_torch_is_not_loaded(words: str):
     program = f"{words}; import sys; sys.exit(any(name in sys.modules for name in ('torch', 'sklearn', 'pyarrow')))"

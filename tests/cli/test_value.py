@@ -20,8 +20,7 @@ from safetensors.numpy import load
 from expunge.auditing import Accuracy
 from expunge.cli.main import main
 from expunge.cli.value import _name as names_shown
-from expunge.journey import artifacts, carry_out, valuing
-from expunge.journey.desk import Desk
+from expunge.journey import artifacts, carry_out, lookups, valuing
 from expunge.journey.workspace import Workspace
 from expunge.ledger import objects
 from expunge.records import Records, digits, to_bytes
@@ -195,7 +194,7 @@ def left(ws: Path) -> tuple[str, bytes, list, list]:
     """What a deletion leaves that no random label is in: constituents, model, values, readings of the audits."""
     with Workspace.open(ws).store() as store:
         values = [line["value"] for line in valuing.shown(store)["owners"]]
-    audits = Desk(Workspace.open(ws)).audits()["audits"]
+        audits = lookups.audits(store)["audits"]
     return kept(ws)["constituents"], (ws / "model.safetensors").read_bytes(), values, audits[0]["readings"]
 
 

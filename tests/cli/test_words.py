@@ -96,6 +96,8 @@ def test_decisions_are_said_with_state_and_deadline(say: Say, ws: Path):
     say("forget", "--owner", OTHER, "--provable")
     assert "is denied" in say("requests", "deny", only_open(ws), "--denial", "no_match", *BY)
     assert "[unknown-request]" in say("requests", "cancel", "r0", status=20)
+    for words in (["forget", OTHER], ["forget-salt", OTHER], ["requests", "show", OTHER], ["derive", "f", OTHER]):
+        say(*words, status=20)  # a name in the wrong place is not repeated
 
 
 def test_every_other_command_speaks_in_words(say: Say, ws: Path):
@@ -104,7 +106,9 @@ def test_every_other_command_speaks_in_words(say: Say, ws: Path):
     for part in ("records deleted by retrain", "Cost ", "Audit ", "Model ", "Receipt ", "Report ", "Anyone can check"):
         assert part in done
     assert "[names-a-person]" in say("forget-salt", request, "--reason", f"by {THIRD}, it was asked", status=20)
-    assert f"salts of request {request} are destroyed" in say("forget-salt", request)
+    assert "[bad-arguments]" in say("forget-salt", request, "--owner", THIRD, status=20)
+    assert f"salts of request {request} are destroyed" in say("forget-salt", "--owner", THIRD)
+    assert "[unknown-owner]" in say("forget-salt", "--owner", THIRD, status=10)
     bundle = ws / "receipts" / f"{request}.bundle.json"
     expected = {
         ("status",): f"{request}  closed",

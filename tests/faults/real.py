@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 import expunge_verify
 import real_workspace
-from expunge.journey import artifacts, requests
+from expunge.journey import artifacts, requests, salting
 from expunge.journey.desk import Desk
 from expunge.journey.workspace import Workspace
 from expunge.ledger import log, objects, salts
@@ -90,7 +90,9 @@ def challenge(folder: Path) -> None:
 
 
 def forget_salts(folder: Path) -> None:
-    Desk(Workspace.open(folder)).forget_salts(_only(folder), "asked for")
+    request = _only(folder)
+    with Workspace.open(folder).store() as store:
+        salting.forget(store, request, "asked for")
 
 
 def _only(folder: Path) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from expunge.auditing import Accuracy
 from expunge.errors import ExpungeError
-from expunge.journey import carry_out
+from expunge.journey import carry_out, lookups
 from expunge.journey.certifying import spent
 from expunge.journey.desk import Desk
 from expunge.journey.workspace import Workspace
@@ -52,8 +52,9 @@ def test_the_budget_is_carried_through_receipts_and_reset_by_retraining(desk: De
 
 
 def test_noise_in_a_workspace_cannot_be_drawn_again(desk: Desk) -> None:
-    closed = [line["id"] for line in desk.status()["requests"] if line["method"] == "certified-head"]
-    records = [desk.show(request)["steps"]["unlearn"] for request in closed]
+    with desk.workspace.store() as store:
+        closed = [line["id"] for line in lookups.listed(store) if line["method"] == "certified-head"]
+        records = [lookups.shown(store, request)["steps"]["unlearn"] for request in closed]
     assert records
     assert all(NOISE_OF_SYSTEM in record["claim"]["assumptions"] for record in records)
     assert all(not record["degraded"] for record in records)

@@ -17,7 +17,19 @@ import expunge_verify
 import real_workspace
 from expunge.cli.main import main
 from expunge.errors import ExpungeError
-from expunge.journey import artifacts, decisions, earlier, filing, lineage, pages, requests, transitions, worker
+from expunge.journey import (
+    artifacts,
+    decisions,
+    filing,
+    lineage,
+    lookups,
+    pages,
+    requests,
+    salting,
+    sharing,
+    transitions,
+    worker,
+)
 from expunge.journey.checks import fsck
 from expunge.journey.desk import Desk
 from expunge.journey.requests import Request, Subject, Wish
@@ -81,7 +93,7 @@ def test_requests_that_overlap_all_end_in_receipts_that_verify(workspace: Worksp
         assert (outcome["state"], outcome["forgotten"]) == ("closed", count)
         assert outcome["claim"] == "exact"
         assert f"the {count} of this receipt became tombstones" in verified(outcome)["deletion"]
-        assert (earlier.WORDS in str(outcome["degraded"])) == (request != first)
+        assert (sharing.WORDS in str(outcome["degraded"])) == (request != first)
         assert Path(outcome["report"]).is_file()
     assert fsck(workspace.folder).problems == ()
 
@@ -202,8 +214,13 @@ def test_the_same_again_after_the_close_is_the_same_until_the_salts_go(workspace
     assert again == outcome
     everything = b"".join(path.read_bytes() for path in workspace.folder.rglob("*") if path.is_file())
     assert owner.encode() not in everything
-    desk.forget_salts(outcome["request"], "asked for")
-    assert desk.forget_salts(outcome["request"], "asked for")["destroyed"] == outcome["forgotten"]
+    with pytest.raises(ExpungeError, match="name an owner"):
+        salting.forget_owner(store, owner, f"asked for by {owner}")
+    gone = {"requests": [outcome["request"]], "destroyed": outcome["forgotten"]}
+    assert salting.forget_owner(store, owner, "asked for") == gone
+    assert salting.forget(store, outcome["request"], "asked for") == gone
+    with pytest.raises(ExpungeError, match="no closed request"):
+        salting.forget_owner(store, owner, "asked for")
     with pytest.raises(ExpungeError, match="no record belongs") as refused:
         desk.forget(owner=owner)
     assert refused.value.code == "unknown-owner"
@@ -314,8 +331,8 @@ def test_derived_models_are_in_the_way_of_both_as_far_as_they_saw_the_records(wo
         lineage.derive(tx, [artifacts.digest_of(store, artifacts.WORKSPACE, "model") or ""], fresh, "distilled")
     desk._work(store, [second.id], None)
     for request in (first, second):
-        waits = [model["digest"] for model in desk.show(request.id)["derived_untouched"]]
-        assert (desk.show(request.id)["state"], waits) == ("receipted", [student])
+        waits = [model["digest"] for model in lookups.shown(store, request.id)["derived_untouched"]]
+        assert (lookups.shown(store, request.id)["state"], waits) == ("receipted", [student])
     bundle = json.loads((workspace.folder / "receipts" / f"{second.id}.bundle.json").read_bytes())
     assert [each["model"] for each in predicate(bundle)["lineage"]] == [student]
     with store.transaction() as tx:

@@ -174,6 +174,16 @@ def test_many_are_found_among_many(store: Store):
         assert requests.among(connection, [], State) == ()
 
 
+def test_requests_stand_in_the_order_of_their_filing_whatever_the_clock_says(store: Store, clock: Clock):
+    first = file(store, 1)
+    clock.now -= timedelta(days=400)
+    second = file(store, 2, OTHER)
+    assert [each.id for each in everything(store)] == [first.id, second.id]
+    with store.reading() as connection:
+        assert requests.ids(connection, [State.RECEIVED]) == (first.id, second.id)
+        assert [each.id for each in requests.among(connection, [second.id, first.id], State)] == [first.id, second.id]
+
+
 def test_verifying_twice_is_no_mistake(store: Store):
     request = file(store, 1)
     for _ in range(2):

@@ -13,7 +13,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
 from expunge.errors import ExpungeError, OperatorError, ProviderDishonest
-from expunge.ledger import database, head, log, migrations, objects, recovery, tables
+from expunge.ledger import absence, database, head, log, migrations, objects, recovery, tables
 from expunge.ledger.fsck import fsck
 from expunge.ledger.migrations import MIGRATIONS, Migration, creating
 from expunge.ledger.signatures import SigningKey
@@ -160,10 +160,30 @@ def test_no_workspace(tmp_path: Path, make):
     assert code_of(Store.open, tmp_path / "ws") == "workspace-missing"
 
 
-def test_files_are_their_owners_alone(folder: Path):
+def test_files_and_folders_are_their_owners_alone(tmp_path: Path):
+    folder, mask = tmp_path / "ws", os.umask(0)
+    try:
+        with Store.create(folder) as store, store.transaction() as tx:
+            objects.export(tx, objects.put(tx, b"bytes", "test"), "folder/copy.bin")
+    finally:
+        os.umask(mask)
     with Store.open(folder) as store, store.transaction() as tx:
-        objects.put(tx, b"bytes", "test")
-        assert all(path.stat().st_mode & 0o077 == 0 for path in folder.rglob("*") if path.is_file())
+        tx.remember("a", "write-ahead log")
+        assert all(path.stat().st_mode & 0o077 == 0 for path in (folder, *folder.rglob("*")))
+
+
+def test_searching_the_files_lets_go_of_none_of_sqlites_locks(folder: Path):
+    """Else another process cuts off the index of the log while we have it mapped: a bus error, or lost transactions."""
+    program = "import fcntl, sys\nfcntl.lockf(open(sys.argv[1], 'r+b'), fcntl.LOCK_EX | fcntl.LOCK_NB, {}, {})"
+    with Store.open(folder) as store:
+        with store.transaction() as tx:
+            tx.scrub(b"a value that is nowhere")
+        absence.prove_absent(store, "0" * 64)
+        assert fsck(folder).problems == ()
+        for name, length, start in (("store.db", 512, 1 << 30), ("store.db-shm", 1, 128)):
+            line = [sys.executable, "-c", program.format(length, start), str(folder / name)]
+            done = subprocess.run(line, check=False, capture_output=True, text=True)
+            assert "BlockingIOError" in done.stderr, f"nobody holds {name}"
 
 
 def test_opening_and_closing_leaks_nothing(folder: Path):

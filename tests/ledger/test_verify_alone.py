@@ -67,6 +67,23 @@ def test_the_command_speaks_json(files: dict[str, Path]) -> None:
     assert [check["name"] for check in report["checks"]] == NAMES
 
 
+def test_several_bundles_get_a_line_each_and_the_worst_status(files: dict[str, Path], tmp_path: Path) -> None:
+    good, broken, missing = files["r.bundle.json"], tmp_path / "broken", tmp_path / "missing"
+    broken.write_bytes(good.read_bytes()[:-1])
+    done = run(good, good, "--key", files["key.pem"])
+    assert (done.returncode, done.stdout.count("ok      verified: request ")) == (0, 2)
+    assert done.stdout.endswith("verified: 2 of 2 bundles\n")
+    done = run(missing, good, broken)
+    assert done.returncode == 40
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["FAILED", "ok", "FAILED", "NOT"]
+    assert done.stdout.endswith("NOT VERIFIED: 2 of 3 bundles\n")
+    assert "file-unreadable" in done.stdout
+    assert "bundle-truncated" in done.stdout
+    plain = json.loads(run(missing, good, "--json").stdout)
+    assert (plain["holds"], plain["exit_status"]) == (False, 20)
+    assert [(each["bundle"], each["holds"]) for each in plain["bundles"]] == [("missing", False), (good.name, True)]
+
+
 @pytest.mark.parametrize("flag", ["bundle", "--model", "--key", "--checkpoint"])
 def test_a_missing_file_is_one_line_and_status_20(files: dict[str, Path], tmp_path: Path, flag: str) -> None:
     missing = tmp_path / "missing"

@@ -7,8 +7,9 @@ import pytest
 
 from expunge.records import Records
 from expunge.studies.certified import CertifiedStudy, certified_claims
-from expunge.studies.certified_cells import retrained, solvers, stopped_at
+from expunge.studies.certified_cells import RUNS, processor_seconds, retrained, solvers, stopped_at
 from expunge.studies.certified_checks import coverage, head_check
+from expunge.studies.certified_constants import constants_of_a_network
 from expunge.studies.certified_games import Game, certificate_games, played
 from expunge.studies.frame import Setting, run_study
 from expunge.training import SGD, Recipe
@@ -36,6 +37,16 @@ def test_coverage_counts_every_trial(few: Records) -> None:
     assert found["gradient_identity_error"] < 1e-10
     assert found["error"] <= found["computed_bound"] <= found["diameter"] <= found["theorem_bound"]
     assert found["smaller"] == "2C"
+
+
+def test_constants_of_a_network_are_measured_or_said_to_be_estimates(few: Records) -> None:
+    row = constants_of_a_network(few, 0, draws=1)
+    assert row["claim"] == "empirical"
+    assert "hessian_lipschitz" in row["estimated"]
+    assert 0 < row["residual_gradient_norm"] < row["gradient_lipschitz_estimate"] * 2 * row["weights_norm"]
+    assert row["distance"] >= 40
+    assert row["weights_norm"] <= 20
+    assert row["hessian_lipschitz_estimate"] > 0 > row["least_eigenvalue_estimate"]
 
 
 def test_the_heads_residual_is_far_below_what_could_be_said_beforehand(few: Records) -> None:
@@ -80,6 +91,19 @@ def test_stopping_early_is_found(few: Records) -> None:
     assert [work for work, _ in moments] == sorted(work for work, _ in moments)
     assert stopped_at(moments, 0.0) == moments[0][0]
     assert stopped_at(moments, 1.1) is None
+
+
+@pytest.mark.parametrize(("least", "runs"), [(0.0, 1), (60.0, RUNS)])
+def test_short_runs_are_timed_again(least: float, runs: int) -> None:
+    made: list[int] = []
+
+    def count() -> int:
+        made.append(sum(range(100_000)))
+        return len(made)
+
+    found, seconds = processor_seconds(count, least)
+    assert found == len(made) == runs
+    assert 0 < seconds < 5
 
 
 @pytest.mark.slow

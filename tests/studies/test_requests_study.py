@@ -6,7 +6,7 @@ from expunge.adversaries.requesters import Crafted, Neighbours, Select, Task
 from expunge.records import Records
 from expunge.studies.frame import Setting
 from expunge.studies.requests import RequestsStudy, reduced
-from expunge.studies.requests_cells import targets_between, trained, united
+from expunge.studies.requests_cells import nearest, targets_between, trained, united
 from expunge.studies.requests_copies import modification
 from expunge.studies.requests_screens import attacked_by, auc
 from expunge.training import Trained
@@ -81,6 +81,15 @@ def test_one_request_unites_what_is_selected_for_each_target(few: Records, plain
     task = Task(few, plain_model, Retrain(), few.test.select([0, 1]), 5)
     alone = [Neighbours().run(Task(few, plain_model, Retrain(), few.test.select([row]), 5)) for row in (0, 1)]
     assert united(task, Neighbours()).forget == alone[0].forget | alone[1].forget
+
+
+def test_the_nearest_vote_is_counted_by_hand(few: Records):
+    found = nearest(few, few.test, 5).tolist()
+    for row, image in enumerate(few.test.features):
+        far = [float((image - other).norm()) for other in few.train.features]
+        near = sorted(range(len(far)), key=far.__getitem__)[:5]
+        votes = [few.train.targets[other].item() for other in near]
+        assert found[row] == min(votes, key=lambda label: (-votes.count(label), label))
 
 
 def test_small_scale_takes_a_part_of_large_data_and_all_of_small(records: Records, few: Records):

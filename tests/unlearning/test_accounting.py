@@ -1,6 +1,7 @@
 """Epsilon and delta against independent implementations, brute force, and simulation."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -126,6 +127,21 @@ def test_a_budget_is_spent_and_never_overdrawn() -> None:
     assert caught.value.code == "budget-spent"
 
 
+def test_many_releases_of_epsilon_zero_are_not_of_epsilon_zero() -> None:
+    small, budget = Privacy(1e-9, 1e-5, requests=10).share, Budget(Privacy(1e-4, 1e-5))
+    assert epsilon_of(small, 1e-5) == 0
+    for made in range(1, 21):
+        budget = budget.charge(small)
+        assert epsilon_of(compose([small] * made), 1e-5) <= budget.spent
+    assert budget.spent > 1e-6
+
+
+@pytest.mark.parametrize("epsilon", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_epsilon_that_says_nothing_is_refused(epsilon: float) -> None:
+    with pytest.raises(ExpungeError, match="finite epsilon"):
+        Privacy(epsilon)
+
+
 def test_the_theorem_is_vacuous_unless_strongly_convex() -> None:
     generator = np.random.default_rng(1)
     for _ in range(200):
@@ -133,6 +149,15 @@ def test_the_theorem_is_vacuous_unless_strongly_convex() -> None:
         bound = theorem_bound(Constants(radius, damping, lipschitz, least))
         assert bound.is_vacuous == (least <= lipschitz * radius)
     assert theorem_bound(Constants(1.0, 0.1, 1.0, -0.2)).delta_w == math.inf
+
+
+def test_a_bound_from_an_estimate_is_no_certificate() -> None:
+    known = Constants(1.0, 0.5, 0.1, 0.5)
+    assert theorem_bound(known).certified
+    for failure in (0.0, 0.1):
+        bound = theorem_bound(replace(known, estimated=("hessian_lipschitz",)), parameters=9, failure=failure)
+        assert bound.estimated == ("hessian_lipschitz",)
+        assert not bound.certified
 
 
 def test_the_papers_own_setting() -> None:

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -5,18 +7,23 @@ from expunge.errors import ProgrammerError
 from expunge.records import Records
 from expunge.training import BatchStream, Recipe, Stage, Trained
 from expunge.unlearning import FineTune, unlearn
+from expunge.unlearning.fine_tune import check_schedule
 
 
-def test_equals_a_plain_loop(plain_model: Trained, few: Records, small_recipe: Recipe):
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_equals_a_plain_loop(plain_model: Trained, few: Records, small_recipe: Recipe, schedule: str):
     """Naive reference: the textbook loop over the same batches."""
     forget = few.owned_by(few.train.owners[0])
-    result = unlearn(plain_model, few, forget, FineTune(epochs=2, lr=0.03), seed=5)
+    result = unlearn(plain_model, few, forget, FineTune(epochs=2, lr=0.03, schedule=schedule), seed=5)
     kept = few.without(forget).train
     module = plain_model.model.module().train()
     optimiser = torch.optim.SGD(module.parameters(), 0.03, momentum=0.9, weight_decay=5e-4)
     stage = Stage("fine-tune/train", tuple(range(len(kept))), 2)
     stream = BatchStream(stage, small_recipe.batch_size, 5)
-    for step in range(stage.steps(small_recipe.batch_size)):
+    steps = stage.steps(small_recipe.batch_size)
+    for step in range(steps):
+        if schedule == "cosine":
+            optimiser.param_groups[0]["lr"] = 0.03 * 0.5 * (1 + math.cos(math.pi * step / steps))
         optimiser.zero_grad()
         rows = stream[step]
         torch.nn.functional.cross_entropy(module(kept.features[rows]), kept.targets[rows]).backward()
@@ -37,4 +44,10 @@ def test_in_a_sharded_model_only_the_shards_concerned_move(sharded_model: Traine
 def test_senseless_hyper_parameters_are_refused(wrong: dict):
     with pytest.raises(ProgrammerError) as caught:
         FineTune(**wrong)
+    assert caught.value.code == "bad-hyperparameter"
+
+
+def test_a_schedule_from_a_file_is_one_of_two():
+    with pytest.raises(ProgrammerError) as caught:
+        check_schedule("steps")
     assert caught.value.code == "bad-hyperparameter"

@@ -233,7 +233,7 @@ def test_the_draw_of_segments_meets_the_formula(the_scene: Scene) -> None:
     proof = the_scene.prove("n1").submission.proof
     everything = proof.segments
     faked = set(everything[5:60:5])
-    plain = SpotCheck(largest=0, ends=0, early=0, least=0)
+    plain = SpotCheck(largest=0, path=0, ends=0, early=0, least=0)
     found = 0
     for number in range(1000):
         where, count = replace(plain, seed=number).choose(proof, proof.recipe, 10)
@@ -251,7 +251,7 @@ def test_a_jump_is_always_replayed(the_scene: Scene) -> None:
     jumped = replace(
         track, snapshots=(*track.snapshots[:70], replace(track.snapshots[70], state=far), *track.snapshots[71:])
     )
-    where, _ = SpotCheck(largest=2, ends=0, early=0, least=0, seed=3).choose(
+    where, _ = SpotCheck(path=0, ends=0, early=0, least=0, seed=3).choose(
         replace(proof, tracks=(jumped,)), proof.recipe, 4
     )
     assert (0, 69) in where or (0, 70) in where

@@ -52,6 +52,14 @@ def test_another_commitment_to_the_same_records_draws_only_in_so_many_words(the_
     assert len(read_book(book).for_leaves(deleted_leaves(made))) == 2
 
 
+def test_leaves_are_known_however_their_hex_is_spelled(the_scene: Scene) -> None:
+    made = the_scene.commit()
+    spelled = replace(made, deletion={**made.deletion, "deleted": [x.upper() for x in made.deletion["deleted"]]})
+    assert spelled.digest != made.digest
+    with pytest.raises(OperatorError, match="another commitment"):
+        NonceBook((NonceBook().draw(made)[0],)).draw(spelled)
+
+
 def test_a_nonce_is_not_there_before_its_commitment(the_scene: Scene, tmp_path: Path) -> None:
     """It comes from the operating system, at the draw: two books give two, and a changed file gets none."""
     file = filed(tmp_path, the_scene.commit())

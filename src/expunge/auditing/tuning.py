@@ -23,8 +23,8 @@ from expunge.training import Model, Recipe, Trained
 from expunge.unlearning import Method, prepare
 
 GRIDS: Final[dict[str, dict[str, tuple[Any, ...]]]] = {
-    "fine-tune": {"lr": (1.0, 2.0, 4.0, 3.0)},
-    "l1-sparse": {"epochs": (3, 4), "gamma": (1e-3, 3e-4, 3e-3), "lr": (1.0, 2.0)},
+    "fine-tune": {"schedule": ("cosine",), "epochs": (5, 10), "lr": (4.0, 8.0, 2.0)},
+    "l1-sparse": {"schedule": ("cosine",), "epochs": (3, 10), "gamma": (1e-3, 3e-3, 3e-4), "lr": (2.0, 3.0)},
     "gradient-ascent": {"lr": (0.1, 0.03, 0.3, 1.0)},
     "neg-grad-plus": {"lr": (0.2, 0.6, 2.0), "alpha": (0.95, 0.8)},
     "random-labels": {"lr": (0.2, 0.06, 0.6, 0.02)},

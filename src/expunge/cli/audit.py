@@ -16,10 +16,13 @@ def audit(context: typer.Context, as_json: AsJson = False) -> None:
 
     Example: expunge -w ws audit
     """
-    from expunge.journey.desk import Desk
-    from expunge.journey.workspace import Workspace
+    from expunge.journey import lookups
+    from expunge.journey.tables import MIGRATIONS
+    from expunge.ledger.store import Store
 
-    emit(Desk(Workspace.open(workspace(context))).audits(), as_json, _words)
+    with Store.open(workspace(context), steps=MIGRATIONS) as store:
+        found = lookups.audits(store)
+    emit(found, as_json, _words)
 
 
 def _words(result: Result) -> str:

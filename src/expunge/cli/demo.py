@@ -29,6 +29,7 @@ def demo(
 
     Example: expunge demo --out demo-out
     """
+    from expunge.journey import lookups
     from expunge.journey.desk import Desk
     from expunge.journey.workspace import Workspace
     from expunge.records import digits
@@ -39,7 +40,8 @@ def demo(
     workspace = Workspace.create(folder, digits(), Recipe(sharding=Sharding(shards=8, slices=4)), "digits")
     result: Result = {"facts": workspace.facts(), "training": workspace.train(reporter())}
     result["deletion"] = Desk(workspace).forget(owner=OWNER, progress=reporter())
-    result["audit"] = Desk(workspace).audits()["audits"][-1]
+    with workspace.store() as store:
+        result["audit"] = lookups.audits(store)["audits"][-1]
     bundle, model = Path(result["deletion"]["bundle"]), folder / "model.safetensors"
     result["checks"] = {
         "as issued": _verdict(bundle.read_bytes(), model),

@@ -55,7 +55,8 @@ def check(
     from expunge.ledger.store import Store
 
     if not checkpoint.is_file():
-        raise OperatorError("no-such-file", f"no such file: {checkpoint.name}")
+        what = "not a file that holds a checkpoint" if checkpoint.exists() else "no such file"
+        raise OperatorError("no-such-file", f"{what}: {checkpoint.name}")
     with Store.open(workspace(context), steps=MIGRATIONS) as store, store.reading() as connection:
         found = receipts_log.check_against(connection, checkpoint.read_bytes())
     result: Result = {

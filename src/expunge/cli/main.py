@@ -1,6 +1,7 @@
 """Entry point: the application, and the one place where errors become lines, JSON and exit statuses."""
 
 import io
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -114,7 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write("expunge: interrupted; the same command carries on\n")
         return 130
     except TyperException as error:
-        text = str(getattr(error, "format_message", error.__str__)())
+        text = _unnamed(str(getattr(error, "format_message", error.__str__)()))
         if "\n" in text and not as_json:  # a group named without a command: its help, as it is laid out
             sys.stderr.write(f"{text}\n")
         else:
@@ -123,6 +124,11 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         emit_error(OperatorError("io-error", f"{error.strerror or error}: {error.filename or ''}"), as_json)
         return OperatorError.exit_status
+
+
+def _unnamed(text: str) -> str:
+    """A usage error without the words that were too many: `forget owner-007` must not put the owner into a log."""
+    return re.sub(r"(?s)^(Got unexpected extra argument(?:\(s\)|s)?) \(.*\)$", r"\1", text)
 
 
 def run() -> None:

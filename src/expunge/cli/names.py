@@ -92,7 +92,9 @@ def guaranteed(name: str, epsilon: float | None, delta: float | None) -> "Method
         return found
     if not isinstance(found, Certified | CertifiedHead | Newton | NoisyFineTuning | OutputPerturbation):
         raise OperatorError("bad-arguments", f"{name} takes neither --epsilon nor --delta")
-    epsilon, delta = epsilon or found.epsilon, delta or found.delta
+    # Not `or`: an epsilon of 0 is a wish that cannot be met, and no wish for the default.
+    epsilon = found.epsilon if epsilon is None else epsilon
+    delta = found.delta if delta is None else delta
     return replace(found, epsilon=epsilon, delta=delta)
 
 

@@ -28,10 +28,12 @@ def list_all(context: typer.Context, as_json: AsJson = False) -> None:
 
     Example: expunge -w ws requests list
     """
-    from expunge.journey.desk import Desk
-    from expunge.journey.workspace import Workspace
+    from expunge.journey import lookups
+    from expunge.journey.tables import MIGRATIONS
+    from expunge.ledger.store import Store
 
-    listed = Desk(Workspace.open(workspace(context))).status()["requests"]
+    with Store.open(workspace(context), steps=MIGRATIONS) as store:
+        listed = lookups.listed(store)
     emit({"requests": listed}, as_json, _lines)
 
 
@@ -40,10 +42,13 @@ def show(context: typer.Context, request: Name, as_json: AsJson = False) -> None
 
     Example: expunge -w ws requests show REQUEST
     """
-    from expunge.journey.desk import Desk
-    from expunge.journey.workspace import Workspace
+    from expunge.journey import lookups
+    from expunge.journey.tables import MIGRATIONS
+    from expunge.ledger.store import Store
 
-    emit(Desk(Workspace.open(workspace(context))).show(request), as_json, _history)
+    with Store.open(workspace(context), steps=MIGRATIONS) as store:
+        found = lookups.shown(store, request)
+    emit(found, as_json, _history)
 
 
 def hold(context: typer.Context, request: Name, by: By, reason: Reason, as_json: AsJson = False) -> None:

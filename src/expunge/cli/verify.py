@@ -23,7 +23,9 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Receipt bundle, <request>.bundle.json.")],
+    bundle: Annotated[
+        list[Path], typer.Argument(metavar="BUNDLE...", help="Receipt bundles, <request>.bundle.json: one or several.")
+    ],
     model: Annotated[Path | None, typer.Option(help="Model file that the receipt should bind.")] = None,
     key: Annotated[Path | None, typer.Option(help="Public key that you trust; without it the bundle's own.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint of the log that you kept earlier.")] = None,
@@ -43,15 +45,19 @@ def verify(
     network: Annotated[
         list[str] | None, typer.Option(help="Replay: a network of your own, module:factory, that the recipe may name.")
     ] = None,
-    owner: Annotated[list[str] | None, typer.Option(help="Replay: a person who left, if you may know.")] = None,
+    owner: Annotated[
+        list[str] | None, typer.Option(help="Replay: a person who left with all records, if you may know.")
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Check a receipt offline, trusting nobody's word; exit status 0 only when every check holds.
+    """Check receipts offline, trusting nobody's word; exit status 0 only when every check of every one holds.
 
     Without --replay the same as the standalone file: python -m expunge_verify. With it, a sample of the checkpoints of
     a provable deletion is trained again from the retained records: no workspace is opened.
 
     Example: expunge verify ws/receipts/REQUEST.bundle.json --model ws/model.safetensors
+
+    Example: expunge verify ws/receipts/*.bundle.json --key ws/keys/public.pem
 
     Example: expunge verify REQUEST.bundle.json --records retained.bin --replay --book nonces.jsonl
     """
@@ -59,9 +65,11 @@ def verify(
 
     if replay != (records is not None):
         raise OperatorError("bad-arguments", "--replay and --records belong together")
+    if replay and len(bundle) > 1:
+        raise OperatorError("bad-arguments", "--replay takes one bundle")
 
     options = {"--model": model, "--key": key, "--checkpoint": checkpoint}
-    words = [str(bundle)]
+    words = [*map(str, bundle)]
     for flag, value in options.items():
         words += [] if value is None else [flag, str(value)]
     if records is None:
@@ -70,7 +78,7 @@ def verify(
 
     _check(book, nonce, work, old_root)
     people, factories = tuple(owner or ()), tuple(network or ())
-    asked = Asked(bundle, records, proof, model, nonce, commitment, book, old_root, work, threads, people, factories)
+    asked = Asked(bundle[0], records, proof, model, nonce, commitment, book, old_root, work, threads, people, factories)
     return _replayed(words, asked, as_json)
 
 
@@ -108,7 +116,7 @@ def _lines(result: Result) -> str:
     share, most = found["would_find"]["0.1"], found["work_share"]
     recipe = found["recipe"]
     tail = [
-        f"Claim {found['claim'] or 'not looked at'}. Proven: {found['proves']}.",
+        f"Claim {found['claim'] or 'not looked at'}{_guarantee(found['guarantee'])}. Proven: {found['proves']}.",
         f"Method {json.dumps(found['method'])}.",
         f"Recipe: {recipe['epochs']} epochs of {json.dumps(recipe['optimiser'])}.",
         f"Replayed {found['replayed']} of {found['segments']} segments, {most:.1%} of retraining's gradients.",
@@ -118,6 +126,10 @@ def _lines(result: Result) -> str:
         "Every check holds." if result["holds"] else "NOT verified.",
     ]
     return "\n".join([*map(_line, checks), *tail])
+
+
+def _guarantee(found: Result | None) -> str:
+    return "" if found is None else f", epsilon {found['epsilon']:g}, delta {found['delta']:g}"
 
 
 def _line(check: tuple[str, bool | None, str]) -> str:

@@ -15,7 +15,7 @@ from expunge.unlearning import (
     OutputPerturbation,
     RewindAndDescend,
 )
-from expunge.unlearning.accounting import epsilon_of, mu_of
+from expunge.unlearning.accounting import LEAST, epsilon_of, mu_of
 
 BUDGETED: Final = (CertifiedHead, NoisyFineTuning, OutputPerturbation, Newton, RewindAndDescend)
 """Methods that add noise and draw on a budget."""
@@ -47,7 +47,7 @@ def spent(store: Store, delta: float) -> float:
         if claim["kind"] == "exact":
             return 0.0
         if claim["kind"] == "certified":
-            return epsilon_of(mu_of(claim["epsilon"], claim["delta"]), delta)
+            return max(epsilon_of(mu_of(claim["epsilon"], claim["delta"]), delta), LEAST)
     return 0.0
 
 

@@ -1,8 +1,7 @@
 """The desk: where requests are taken, carried out, looked up and decided on in a workspace."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,20 +14,19 @@ from expunge.journey import (
     earlier,
     filing,
     history,
-    lineage,
+    lookups,
     pages,
     proving,
     requests,
     screened,
-    subjects,
+    sharing,
     transitions,
     worker,
 )
 from expunge.journey.requests import Request, Subject
 from expunge.journey.steps import ModelSteps, method_of
 from expunge.journey.transitions import State
-from expunge.journey.workspace import Workspace, salt_name
-from expunge.ledger import salts
+from expunge.journey.workspace import Workspace
 from expunge.ledger.store import Store
 from expunge.progress import Progress
 from expunge.records import Records
@@ -156,7 +154,7 @@ class Desk:
 
     def _handed(self, store: Store, request: str, retained: Path | None) -> dict[str, str | None]:
         """Where the proof is, and the retained records; neither where another request's run deleted the records."""
-        if earlier.deleted_for(store, request):
+        if sharing.deleted_for(store, request):
             return {"proof": None, "retained": None}
         if retained is not None:
             _write_bytes(retained, retained_to_bytes(proving.retained(store, request)), private=True)
@@ -178,7 +176,7 @@ class Desk:
             self._catch_up(store)
             done = self._work(store, None, progress)
             return {
-                "requests": [self._line(store, request) for request in done.requests],
+                "requests": [lookups.line(store, request) for request in done.requests],
                 "waiting": dict(done.waiting),
             }
 
@@ -190,9 +188,9 @@ class Desk:
         """What became of a request: what was done, what it cost, and where its receipt is."""
         with store.reading() as connection:
             found = requests.get(connection, request)
-        done, audit = (earlier.shared(store, request, step) for step in ("unlearn", "audit"))
+        done, audit = (sharing.shared(store, request, step) for step in ("unlearn", "audit"))
         if done is None or found.state is not State.CLOSED:
-            return {**self._line(store, found), "request": request}
+            return {**lookups.line(store, found), "request": request}
         folder, work = self.workspace.folder, done["gradient_evaluations"]
         stopped = None if audit["retraining"] is None else audit["retraining"]["stopped_evaluations"]
         return {
@@ -224,21 +222,7 @@ class Desk:
     def status(self) -> dict[str, Any]:
         """The workspace's facts, and a line for each request."""
         with self.workspace.store() as store:
-            with store.reading() as connection:
-                everything = requests.list_all(connection)
-            return {**self.workspace.facts(), "requests": [self._line(store, each) for each in everything]}
-
-    def show(self, request: str) -> dict[str, Any]:
-        """One request with what may follow, its history, and the records that its steps left."""
-        with self.workspace.store() as store:
-            with store.reading() as connection:
-                found = requests.get(connection, request)
-                events = [event.to_json() for event in history.read(connection, request)]
-                waits = [asdict(model) for model in lineage.untouched(connection, request)]
-            names = ("screen", "plan", "unlearn", "audit", "receipt")
-            left = {name: worker.read_record(store, request, name) for name in names}
-            follow = {"may_follow": list(transitions.decisions(found.state)), "derived_untouched": waits}
-            return {**self._line(store, found), **follow, "history": events, "steps": left}
+            return {**self.workspace.facts(), "requests": lookups.listed(store)}
 
     def screening(self, request: str, *, again: bool = False, progress: Progress | None = None) -> dict[str, Any]:
         """What screening found in a request; `again` judges it anew, which changes nothing of the request.
@@ -248,40 +232,13 @@ class Desk:
         with self.workspace.store() as store:
             return screened.shown(store, request, again=again, progress=progress)
 
-    def audits(self) -> dict[str, Any]:
-        """The audit of every request that has one, newest last."""
-        with self.workspace.store() as store:
-            with store.reading() as connection:
-                everything = requests.list_all(connection)
-            found = [(each.id, worker.read_record(store, each.id, "audit")) for each in everything]
-            return {"audits": [{"request": name, **record} for name, record in found if record is not None]}
-
-    def forget_salts(self, request: str, reason: str) -> dict[str, Any]:
-        """Destroy the salts of a closed request's records.
-
-        **Raises:** `OperatorError("unknown-request" | "illegal-move" | "bad-arguments")`, and what the store raises.
-        """
-        subjects.check_words(reason)
-        with self.workspace.store() as store:
-            with store.reading() as connection:
-                found = requests.get(connection, request)
-            if found.state is not State.CLOSED:
-                raise OperatorError(
-                    "illegal-move", f"the request is {found.state}: only a closed one lets its salts go"
-                )
-            places = earlier.shared(store, request, "unlearn")["places"][request]
-            with store.transaction() as tx:
-                gone = salts.destroy(tx, [salt_name(place) for place in places], reason)
-                requests.forget_subject(tx, request, reason)
-            return {"request": request, "destroyed": len(gone)}
-
     def _ids(self, store: Store, request: Request) -> tuple[str, ...]:
         return earlier.left(store, request, artifacts.read_records(store))
 
     def _committed(self, store: Store, request: Request, made: Commitment) -> dict[str, Any]:
         file = self.workspace.folder / "proofs" / f"{request.id}.commitment.json"
         return {
-            **self._line(store, request),
+            **lookups.line(store, request),
             "request": request.id,
             "commitment": made.digest,
             "commitment_file": str(file),
@@ -310,18 +267,6 @@ class Desk:
             pages.write(store, request)
         if closed:
             self.workspace.publish(store)
-
-    def _line(self, store: Store, request: Request) -> dict[str, Any]:
-        with store.reading() as connection:
-            due = requests.deadline(connection, request, datetime.now(UTC))
-        done = earlier.shared(store, request.id, "unlearn")
-        screened = worker.read_record(store, request.id, "screen")
-        return {
-            **request.to_json(),
-            "deadline": due.to_json(),
-            "records": None if screened is None else screened["records"],
-            "method": request.method if done is None else done["method"],
-        }
 
 
 def _notice(store: Store, found: Request) -> dict[str, str] | None:

@@ -9,16 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from expunge.errors import RequesterError
-from expunge.journey import artifacts, lineage, requests, worker
+from expunge.journey import artifacts, lineage, requests, sharing, worker
 from expunge.journey.requests import Request
 from expunge.journey.transitions import State
 from expunge.ledger import objects
 from expunge.ledger.store import Store, Transaction
 from expunge.records import DataTree, Records
 from expunge_verify import TOMBSTONE
-
-WORDS: Final = "The records were deleted before this request's turn, for another request that names them too."
-"""Said in the screening of a request that has nothing left to delete."""
 
 REPAIR: Final = "repair"
 """Name of the method whose models later deletions by other methods do not keep repaired."""
@@ -74,7 +71,7 @@ def nothing_left(model: str, step: str) -> dict[str, Any]:
     """The record of a step of a run that found nothing left to delete; `shared` says what was done instead."""
     if step == "unlearn":
         return {"method": "none", "old_model": model, "new_model": model, "degraded": []}
-    return {"method": "none", "summary": WORDS, "readings": [], "degraded": [], "retraining": None}
+    return {"method": "none", "summary": sharing.WORDS, "readings": [], "degraded": [], "retraining": None}
 
 
 def partly(others: Sequence[str]) -> str:
@@ -97,59 +94,12 @@ def unrepaired(store: Store, done: Mapping[str, Any]) -> list[str]:
 
 def assurance(store: Store, request: str) -> dict[str, Any] | None:
     """The assurance of the run that deleted a request's records before; None where it has a run of its own."""
-    others = deleted_for(store, request)
+    others = sharing.deleted_for(store, request)
     if not others:
         return None
     found: dict[str, Any] = worker.read_record(store, others[-1], "receipt")["assurance"]
     return {**found, "before": None, "after": None}
 
 
-def deleted_for(store: Store, request: str) -> list[str]:
-    """The requests whose runs deleted the records of one that found nothing left; none where it has its own run."""
-    done = worker.read_record(store, request, "unlearn")
-    return [] if done is None else list(done.get("earlier", {}).get(request, ()))
-
-
-def shared(store: Store, request: str, step: str) -> Any:
-    """The record of a step; of a request with nothing left, that of the latest run that deleted its records.
-
-    Its `places` and `commitments` then name the records of this request. Where several runs deleted them, no single
-    proof joins the roots before and after: it is left out, and each of their receipts has its own.
-    """
-    own = worker.read_record(store, request, step)
-    others = deleted_for(store, request)
-    if not others:
-        return own
-    record = worker.read_record(store, others[-1], step)
-    if step != "unlearn":
-        return record
-    parts = [worker.read_record(store, other, step) for other in others]
-    names = _names(request, _places(store, request), parts)
-    proof = record["deletion_proof"] if len({part["retained_root"] for part in parts}) == 1 else None
-    said = f"{WORDS} Deleted under: {', '.join(others)}."
-    return {
-        **record,
-        **names,
-        "old_root": parts[0]["old_root"],
-        "deletion_proof": proof,
-        "degraded": [*record["degraded"], said],
-    }
-
-
-def _names(request: str, places: Sequence[int], parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Where this request's records stood and their commitments, as the runs that deleted them recorded both."""
-    leaves: dict[int, str] = {}
-    for part in parts:
-        for other, some in part["places"].items():
-            leaves |= dict(zip(some, part["commitments"][other], strict=True))
-    known = [place for place in places if place in leaves]
-    return {"places": {request: known}, "commitments": {request: [leaves[place] for place in known]}}
-
-
-def _places(store: Store, request: str) -> list[int]:
-    digest = artifacts.digest_of(store, worker.holder(request), worker.PLACES)
-    return [] if digest is None else list(objects.read_json(store, digest)["places"])
-
-
 def _buried(store: Store, request: str, tree: DataTree) -> set[int]:
-    return {place for place in _places(store, request) if tree.leaves[place] == TOMBSTONE}
+    return {place for place in sharing.places(store, request) if tree.leaves[place] == TOMBSTONE}

@@ -28,7 +28,7 @@ def make_keys(folder: Path) -> SigningKey:
     path = folder / KEY_FILE
     if not path.exists():
         with files.judged():
-            path.parent.mkdir(mode=0o700, exist_ok=True)
+            path.parent.mkdir(mode=files.PRIVATE_FOLDER, exist_ok=True)
         SigningKey.generate().save(path)
     key = SigningKey.load(path)
     if not (folder / PUBLIC_FILE).exists():

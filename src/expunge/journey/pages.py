@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from expunge.errors import OperatorError
-from expunge.journey import artifacts, casework, earlier
+from expunge.journey import artifacts, casework, sharing
 from expunge.journey.steps import METHODS, method_of
 from expunge.ledger import objects
 from expunge.ledger.store import Store
@@ -37,7 +37,7 @@ def lost(store: Store, requests: Iterable[str]) -> list[str]:
 
 def _made(store: Store, request: str) -> dict[str, str]:
     """What the pages of a closed request say, while the workspace still stands on its model; else nothing."""
-    done, found = (earlier.shared(store, request, name) for name in ("unlearn", "audit"))
+    done, found = (sharing.shared(store, request, name) for name in ("unlearn", "audit"))
     described = method_of(store, {"kind": _class(done["method"]), **done["parameters"]}).describe()
     if done["new_model"] != artifacts.digest_of(store, artifacts.WORKSPACE, "model"):
         return {}

@@ -10,6 +10,7 @@ from expunge.errors import OperatorError
 from expunge.journey import artifacts, certifying, keys
 from expunge.journey.artifacts import WORKSPACE
 from expunge.journey.requests import Request
+from expunge.journey.salting import salt_name
 from expunge.journey.worker import holder as holder_of
 from expunge.ledger import log, objects, receipts, salts, strict_json
 from expunge.ledger.store import Store, Transaction
@@ -200,8 +201,6 @@ def retained(store: Store, request: str) -> Retained:
     **Raises:** `OperatorError("commitment-stale")` where a later deletion took some of them away;
     `OperatorError("unknown-salt")` where a salt is gone.
     """
-    from expunge.journey.workspace import salt_name  # which imports the steps that import this
-
     made, tree = read_commitment(store, request), artifacts.read_tree(store)
     if made is None or tree.root.hex() != made.root:
         raise OperatorError("commitment-stale", "the retained records of this request are not here, or no longer whole")

@@ -16,6 +16,7 @@ from expunge.unlearning import ClaimKind, Method
 from expunge.verification import (
     BYTES,
     METHODS,
+    Check,
     Commitment,
     NonceBook,
     Retained,
@@ -29,12 +30,14 @@ from expunge.verification import (
     retained_from_bytes,
     submission_from_bytes,
 )
+from expunge.verification.verdict import STRONGEST_FIRST
 
 CALIBRATION_STEPS: Final = 64
 """Steps of the verifier's own honest run, on another platform than the provider's; three segments at least."""
 
 MOST_CALIBRATION_STEPS: Final = 2000
 MOST_THREADS: Final = 64
+GUARANTEE: Final = ("epsilon", "delta")
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ def replayed(asked: Asked) -> dict[str, Any]:
         owners=asked.owners,
         calibrated=lambda: _tolerance(given, retained, threads),
     )
+    verdict = replace(verdict, checks=(*verdict.checks, _claim(verdict, receipt)))
     return _plain(verdict, given, differ, _degraded(given, asked, book))
 
 
@@ -131,7 +135,7 @@ def _differences(given: Submission, receipt: dict[str, Any], asked: Asked, book:
         "data root before": (made.old_root, receipt["data"]["old_root"]),
         "data root after": (made.root, receipt["data"]["retained_root"]),
         "deletion proof": (dict(made.deletion), receipt["data"]["deletion_proof"]),
-        "deleted records": (sorted(deleted_leaves(made)), sorted(receipt["forgotten"]["commitments"])),
+        "deleted records": (_leaves(made), sorted(receipt["forgotten"]["commitments"])),
         "model": (hashlib.sha256(given.model).hexdigest(), receipt["model"]["new"]),
         "model before": (made.start or receipt["model"]["old"], receipt["model"]["old"]),
         "nonce": (given.nonce, parameters.get("nonce")),
@@ -155,8 +159,25 @@ def _allowed(made: Commitment) -> tuple[ClaimKind, ...]:
         method: Method = decode(made.method, METHODS)
     except ExpungeError:
         return ()
-    strongest_first = (ClaimKind.EXACT, ClaimKind.CERTIFIED, ClaimKind.EMPIRICAL)
-    return strongest_first[strongest_first.index(method.describe().kind) :]
+    return STRONGEST_FIRST[STRONGEST_FIRST.index(method.describe().kind) :]
+
+
+def _leaves(made: Commitment) -> list[str]:
+    """The deleted leaves, in order; none where there is no proof of a deletion."""
+    try:
+        return sorted(deleted_leaves(made))
+    except ExpungeError:
+        return []
+
+
+def _claim(verdict: Verdict, receipt: dict[str, Any]) -> Check:
+    """What the receipt claims, against what the replay found: epsilon and delta of a short method show there."""
+    said = receipt["claim"]
+    if not verdict.holds:
+        return Check("claim", None, "not reached")
+    if verdict.covers(ClaimKind(said["kind"]), said["epsilon"], said["delta"]):
+        return Check("claim", True, "the receipt claims no more than the method gives")
+    return Check("claim", False, "the receipt claims more than the method gives")
 
 
 def _threads(given: Submission) -> int:
@@ -209,6 +230,7 @@ def _plain(verdict: Verdict, given: Submission, differ: list[str], notes: list[s
         "holds": not differ and verdict.holds,
         "claim": None if verdict.claim is None else str(verdict.claim),
         "proves": verdict.proves,
+        "guarantee": None if verdict.guarantee is None else dict(zip(GUARANTEE, verdict.guarantee, strict=True)),
         "method": dict(given.commitment.method),
         "recipe": {**given.commitment.recipe, "seed": str(given.commitment.recipe["seed"])},
         "checks": checks,

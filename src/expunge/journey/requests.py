@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, select, true
+from sqlalchemy import ColumnElement, Connection, RowMapping, func, select, true
 
 from expunge.errors import OperatorError, RequesterError
 from expunge.journey import deadlines, history, lineage, subjects, tables, transitions
@@ -25,7 +25,13 @@ UNVERIFIED: Final = 0
 VERIFIED: Final = 1
 """Channels: what was asked without and with a verified right never share an idempotency key's place."""
 
+_FILED: Final = (
+    select(func.min(tables.events.c.id)).where(tables.events.c.request == tables.requests.c.id).scalar_subquery()
+)
+"""The number of a request's first event: later ones have greater numbers, even where the clock was set back."""
+
 _CHUNK: Final = 500
+_ID: Final = re.compile("r[0-9a-f]{16}")
 _LABEL: Final = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
@@ -39,6 +45,7 @@ class Request:
     - `failed_in`: the state in which the step failed, of a failed request.
     - `batch`: requests of one batch are planned together when they are ready together.
     - `run`: the unlearning run that it shares, from its planning on.
+    - `number`: that of the event of its filing, which gives the order of requests whatever the clock says.
     - `method`: JSON values of the method that was wished for, if any.
     - `subject`: None once it was erased.
     """
@@ -51,6 +58,7 @@ class Request:
     run: str | None
     regime: str
     rule_version: int
+    number: int
     received_at: datetime
     verified_at: datetime | None
     method: Any
@@ -106,7 +114,8 @@ def get(connection: Connection, request: str) -> Request:
     """
     for found in _select(connection, tables.requests.c.id == request):
         return found
-    raise OperatorError("unknown-request", f"no request {request[:40]!r}")
+    said = request if _ID.fullmatch(request) else "of that id"  # what else was typed may be a person's name
+    raise OperatorError("unknown-request", f"no request {said}")
 
 
 def list_all(connection: Connection, states: Iterable[State] | None = None) -> tuple[Request, ...]:
@@ -119,7 +128,7 @@ def list_all(connection: Connection, states: Iterable[State] | None = None) -> t
 def ids(connection: Connection, states: Iterable[State]) -> tuple[str, ...]:
     """Ids of all requests in these states, oldest first."""
     query = select(tables.requests.c.id).where(tables.requests.c.state.in_([str(state) for state in states]))
-    return tuple(connection.scalars(query.order_by(tables.requests.c.received_at, tables.requests.c.id)))
+    return tuple(connection.scalars(query.order_by(_FILED)))
 
 
 def among(connection: Connection, ids: Iterable[str], states: Iterable[State]) -> tuple[Request, ...]:
@@ -128,7 +137,7 @@ def among(connection: Connection, ids: Iterable[str], states: Iterable[State]) -
     chunks = (wanted[start : start + _CHUNK] for start in range(0, len(wanted), _CHUNK))
     table = tables.requests
     found = [each for some in chunks for each in _select(connection, table.c.id.in_(some) & table.c.state.in_(stand))]
-    return tuple(sorted(found, key=lambda request: (request.received_at, request.id)))
+    return tuple(sorted(found, key=lambda request: request.number))
 
 
 def filed_under(connection: Connection, key: str | UUID) -> tuple[Request, ...]:
@@ -316,8 +325,8 @@ def _turned_away(found: Request) -> bool:
 def _select(connection: Connection, where: ColumnElement[bool]) -> tuple[Request, ...]:
     table, whom = tables.requests, tables.subjects
     joined = table.outerjoin(whom, whom.c.request == table.c.id)
-    query = select(table, whom.c.content).select_from(joined).where(where)
-    rows = connection.execute(query.order_by(table.c.received_at, table.c.id))
+    query = select(table, whom.c.content, _FILED.label("number")).select_from(joined).where(where)
+    rows = connection.execute(query.order_by(_FILED))
     return tuple(_request(row) for row in rows.mappings())
 
 
@@ -331,6 +340,7 @@ def _request(row: RowMapping) -> Request:
         run=row["run"],
         regime=row["regime"],
         rule_version=row["rule_version"],
+        number=row["number"],
         received_at=datetime.fromisoformat(row["received_at"]),
         verified_at=None if row["verified_at"] is None else datetime.fromisoformat(row["verified_at"]),
         method=None if row["method"] is None else strict_json.loads(row["method"].encode()),

@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import Any, Final
 
 from expunge.errors import OperatorError, RequesterError
-from expunge.journey import artifacts, decisions, earlier, history, requests, worker
+from expunge.journey import artifacts, decisions, earlier, history, requests, sharing, worker
 from expunge.journey.requests import Request
+from expunge.journey.salting import salt_name
 from expunge.ledger import objects, salts
 from expunge.ledger.store import Store, Transaction
 from expunge.progress import Progress
@@ -105,7 +106,7 @@ def nothing_left() -> dict[str, Any]:
     """The record of the screening of a request whose records were all deleted before its turn."""
     return {
         "verdict": worker.PASSED,
-        "reasons": [earlier.WORDS],
+        "reasons": [sharing.WORDS],
         "findings": [],
         "records": 0,
         "training_records": 0,
@@ -206,12 +207,12 @@ def _history(store: Store, request: Request | None) -> tuple[tuple[Past, ...], f
         return (), 0.0
     window = timedelta(max((gate.days for gate in GATES if isinstance(gate, Budgets)), default=0.0))
     with store.reading() as connection:
-        everything = requests.list_all(connection)
+        before = [each for each in requests.list_all(connection) if each.number < request.number]
+        records = worker.recorded(connection, "screen")
     found = []
-    for each in everything:
-        if each.id == request.id or not timedelta(0) <= request.received_at - each.received_at <= window:
-            continue
-        if (record := worker.read_record(store, each.id, "screen")) is not None:
+    for each in before:
+        if request.received_at - each.received_at <= window and each.id in records:
+            record = objects.read_json(store, records[each.id])
             mine = bool(each.subject and request.subject and each.subject.owner == request.subject.owner)
             day = each.received_at.timestamp() / 86400
             found.append(Past("asks now" if mine else "", day, record["training_records"]))
@@ -220,8 +221,6 @@ def _history(store: Store, request: Request | None) -> tuple[tuple[Past, ...], f
 
 def _committed(store: Store, records: Records, ids: Sequence[str]) -> Committed:
     """Leaves and salts of these records, as the store keeps them."""
-    from expunge.journey.workspace import salt_name
-
     tree: DataTree = artifacts.read_tree(store)
     places = {each: tree.live[records.row_of[each]] for each in ids}
     with store.reading() as connection:

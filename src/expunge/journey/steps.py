@@ -20,6 +20,7 @@ from expunge.journey import (
     requests,
     revaluing,
     screened,
+    sharing,
     tuning,
     worker,
 )
@@ -192,7 +193,7 @@ class ModelSteps:
 
     def _steps(self, request: Request) -> dict[str, Any]:
         """What the receipt and the case speak of; the screening with a person's word on it."""
-        steps = {name: earlier.shared(self.store, request.id, name) for name in ("unlearn", "audit")}
+        steps = {name: sharing.shared(self.store, request.id, name) for name in ("unlearn", "audit")}
         return {"screen": screened.decided(self.store, request, self._record(request, "screen")), **steps}
 
     def _ids(self, run: Sequence[Request]) -> list[str]:

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol, runtime_checkable
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from expunge.errors import ExpungeError, ProgrammerError
 from expunge.journey import history, lineage, requests, transitions
 from expunge.journey.requests import Request
 from expunge.journey.transitions import Actor, State
-from expunge.ledger import objects, paths
+from expunge.ledger import objects, paths, tables
 from expunge.ledger.lease import SECONDS, Lease, leased
 from expunge.ledger.store import Store, Transaction
 from expunge.progress import Progress, Tick
@@ -140,6 +140,13 @@ def read_record(store: Store, request: str, step: str) -> Any:
     with store.reading() as connection:
         digest = objects.pointed(connection, holder(request), step)
     return None if digest is None else objects.read_json(store, digest)
+
+
+def recorded(connection: Connection, step: str) -> dict[str, str]:
+    """The digests of the records that a step left, of every request that has one."""
+    table, start = tables.pointers, holder("")
+    rows = connection.execute(select(table.c.holder, table.c.digest).where(table.c.role == step))
+    return {row.holder.removeprefix(start): row.digest for row in rows if row.holder.startswith(start)}
 
 
 def work(

@@ -10,6 +10,7 @@ import torch
 from expunge.errors import OperatorError, ProgrammerError
 from expunge.journey import artifacts, carry_out, config, keys, lineage
 from expunge.journey.artifacts import TRAINING, WORKSPACE, StoredCheckpoints
+from expunge.journey.salting import salt_name
 from expunge.journey.surroundings import LOG_FOLDER
 from expunge.journey.tables import MIGRATIONS
 from expunge.ledger import database, files, log, objects, salts, tiles
@@ -53,7 +54,7 @@ class Workspace:
         tree = DataTree(commitments(records, secret))
         _refuse_other_files(folder)
         with files.judged():
-            folder.mkdir(parents=True, exist_ok=True)
+            files.make_folder(folder)
         key = keys.make_keys(folder)
         config.write(folder, carry_out.SHADOWS, carry_out.FEW_SHADOWS)
 
@@ -170,11 +171,6 @@ class Workspace:
             objects.export(tx, digest, artifacts.MODEL_FILE)
             lineage.register(tx, digest, "trained")
             objects.collect(tx, "training is done")
-
-
-def salt_name(place: int) -> str:
-    """Under which name the salt of the record at this leaf of the first tree is kept: opaque, it names nobody."""
-    return f"leaf/{place}"
 
 
 def _quality(model: Model, records: Records) -> dict[str, Any]:

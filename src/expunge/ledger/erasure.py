@@ -5,6 +5,7 @@ searched for the very bytes that had to go, and rebuilt where they are found, or
 knowledge of them along.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,7 @@ from typing import Final
 from sqlalchemy import Engine
 
 from expunge.errors import OperatorError
-from expunge.ledger import database, files
+from expunge.ledger import database, files, peeking
 
 CHUNK: Final = 1 << 20
 
@@ -59,10 +60,26 @@ def windows(path: Path, overlap: int) -> Iterator[bytes]:
     **Raises:** `OSError`.
     """
     tail = b""
+    for piece in peeking.pieces(path) if path.name.startswith(database.NAME) else _pieces(path):
+        yield tail + piece
+        tail = (tail + piece)[-overlap:] if overlap else b""
+
+
+def digest(path: Path) -> str:
+    """SHA-256, hex, of a database file.
+
+    **Raises:** `OSError`.
+    """
+    total = hashlib.sha256()
+    for piece in peeking.pieces(path):
+        total.update(piece)
+    return total.hexdigest()
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
     with files.opened(path) as file:
         while piece := file.read(CHUNK):
-            yield tail + piece
-            tail = (tail + piece)[-overlap:] if overlap else b""
+            yield piece
 
 
 def _empty(engine: Engine) -> None:

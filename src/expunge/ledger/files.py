@@ -13,6 +13,7 @@ from typing import Final
 from expunge.errors import OperatorError
 
 PRIVATE: Final = 0o600
+PRIVATE_FOLDER: Final = 0o700
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -106,14 +107,14 @@ def remove(path: Path) -> bool:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it where they are missing, each made to last.
+    """Make a folder and those above it where they are missing, open to their owner only, each made to last.
 
     **Raises:** `OSError`.
     """
     if path.is_dir():
         return
     make_folder(path.parent)
-    path.mkdir(exist_ok=True)
+    path.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
     sync_folder(path.parent)
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, RowMapping, Table, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from expunge.errors import ExpungeError, OperatorError
-from expunge.ledger import database, files, head, migrations, recovery, tables
+from expunge.ledger import database, erasure, files, head, migrations, recovery, tables
 from expunge.ledger.migrations import MIGRATIONS, Migration
 from expunge.ledger.objects import ERASED
 from expunge.ledger.store import Store
@@ -59,7 +59,7 @@ def fsck(folder: Path, checks: Sequence[Check] = (), steps: Sequence[Migration] 
     **Raises:** `OperatorError("workspace-missing")`.
     """
     if not (folder / database.NAME).is_file():
-        raise OperatorError("workspace-missing", f"there is no workspace in {folder.name[:100]!r}")
+        raise OperatorError("workspace-missing", f"there is no workspace in {(folder.name or '.')[:100]!r}")
     found = list(_guarded(_at_rest(folder)))
     every = (_database, _shape(steps), _rows, _objects, _strays, _exports, *checks)
     counts = (0, 0, 0)
@@ -108,7 +108,7 @@ def _at_rest(folder: Path) -> Iterator[Problem]:
     if found is None:
         yield Problem("missing", head.NAME, "without it a restored older database cannot be told")
     elif found.digest and _epoch_at_rest(folder) == found.epoch:
-        changed = files.digest(folder / database.NAME) != found.digest
+        changed = erasure.digest(folder / database.NAME) != found.digest
         if changed and head.read(folder) == found:  # nobody opened and changed it meanwhile
             yield Problem("damaged", database.NAME, "the file was changed since it was last closed")
 

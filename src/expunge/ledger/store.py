@@ -18,7 +18,7 @@ from typing import Final, Self
 from sqlalchemy import Connection
 
 from expunge.errors import OperatorError, ProviderDishonest
-from expunge.ledger import database, erasure, files, head, migrations, recovery, tables
+from expunge.ledger import database, erasure, files, head, migrations, peeking, recovery, tables
 from expunge.ledger.files import judged
 from expunge.ledger.migrations import MIGRATIONS, Migration
 
@@ -93,10 +93,12 @@ class Store:
         self.folder: Final = folder
         self.clock: Final = clock
         self._engine = database.engine(folder / database.NAME)
+        peeking.enter()
         self._steps = tuple(steps)
         self._lock = threading.RLock()
         self._inside = False
         self._wrote = False
+        self._closed = False
 
     @classmethod
     def create(
@@ -134,12 +136,12 @@ class Store:
         "io-error")`; `ProviderDishonest("store-rolled-back")` when the database lost transactions.
         """
         if not (folder / database.NAME).is_file():
-            raise OperatorError("workspace-missing", f"there is no workspace in {folder.name[:100]!r}")
+            raise OperatorError("workspace-missing", f"there is no workspace in {(folder.name or '.')[:100]!r}")
         store = cls(folder, steps, clock)
         try:
             store._check_in()
         except BaseException:
-            store._engine.dispose()
+            store._let_go()
             raise
         return store
 
@@ -214,7 +216,13 @@ class Store:
             # A convenience for fsck: a busy or full disk is no reason to fail.
             with suppress(OperatorError, OSError), database.judged():
                 self._seal()
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._engine.dispose()
+        if not self._closed:
+            self._closed = True
+            peeking.leave()
 
     def __enter__(self) -> Self:
         return self
@@ -300,7 +308,7 @@ class Store:
             epoch = int(_recall(connection, _EPOCH) or 0)
             if not erasure.log_is_empty(self.folder):
                 return
-            head.write(self.folder, head.Head(epoch, files.digest(self.folder / database.NAME)))
+            head.write(self.folder, head.Head(epoch, erasure.digest(self.folder / database.NAME)))
 
 
 def _recall(connection: Connection, name: str) -> str | None:

@@ -11,6 +11,7 @@ from expunge.reports.study import StudyFigure
 from expunge.studies.certified_cells import solvers
 from expunge.studies.certified_checks import coverage, curves, from_the_start, head_check, poison, tolerance
 from expunge.studies.certified_claims import certified_claims
+from expunge.studies.certified_constants import constants_of_a_network
 from expunge.studies.certified_deletions import deletions
 from expunge.studies.certified_figures import certified_figures
 from expunge.studies.certified_games import certificate_games, played
@@ -26,7 +27,8 @@ RUNS = {"small": 200, "full": 1000}
 LENGTHS = {"small": (1, 2, 5), "full": (1, 2, 5, 20)}
 DELETIONS = 10
 FEW = 2000
-"""Training records that the convolutional network sees at small scale: five minutes are for all cells together."""
+"""Training records that the convolutional network sees at small scale, where the largest share alone is deleted from
+it: five minutes are for all cells together."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class CertifiedStudy:
     def cells(self, setting: Setting) -> Sequence[str]:
         """One for each seed and network, which deletes every share, one for each sequence, and the checks.
 
-        At small scale the convolutional network has the first seed and `FEW` training records only, and the empirical
-        baselines the other network.
+        At small scale the convolutional network has the first seed, `FEW` training records and one share only, and the
+        empirical baselines the other network.
 
         **Raises:** `OperatorError("bad-data")` for regression: the head's theorem is for classes.
         """
@@ -73,7 +75,11 @@ class CertifiedStudy:
     def _rows(self, setting: Setting, kind: str, rest: Sequence[str], seed: int) -> list[Row]:
         records, scale = setting.records, setting.scale
         checks: dict[str, Callable[[], list[Row]]] = {
-            "paper": lambda: [*paper_setting(), {"setting": "instead", "advice": HONEST}],
+            "paper": lambda: [
+                *paper_setting(),
+                constants_of_a_network(records, seed),
+                {"setting": "instead", "advice": HONEST},
+            ],
             "solvers": lambda: solvers(records, seed, scale),
             "coverage": lambda: [coverage(records, seed)],
             "games": lambda: played(certificate_games(records, seed), RUNS[scale]),
@@ -88,9 +94,11 @@ class CertifiedStudy:
             return checks[kind]()
         network: Network = CNN() if rest[0] == "cnn" else MLP(self.hidden)
         full = scale == "full" or (rest[0] == "mlp" and seed == setting.seeds[0])
+        shares: tuple[float, ...] = SHARES
         if scale == "small" and rest[0] == "cnn":
+            shares = SHARES[-1:]
             records = records.select([records.row_of[name] for name in (*records.train.ids[:FEW], *records.test.ids)])
-        found = deletions(records, network, replace(self.recipe, seed=seed), SHARES, full)
+        found = deletions(records, network, replace(self.recipe, seed=seed), shares, full)
         return [{"network": rest[0], "seed": seed, **row} for row in found]
 
 

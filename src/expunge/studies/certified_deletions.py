@@ -4,6 +4,7 @@ Seconds are processor seconds of this process: another program on the machine do
 deletion's begin at the trained model and end at the released one; training is no part of them.
 """
 
+import math
 import os
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,7 +17,7 @@ from expunge.networks import Network, initialise, layout
 from expunge.noise import normal
 from expunge.randomness import numpy_generator
 from expunge.records import Records
-from expunge.studies.certified_cells import Retrained, processor_seconds, quality, retrained, stopped_at
+from expunge.studies.certified_cells import REPEATED, Retrained, processor_seconds, quality, retrained, stopped_at
 from expunge.training import Model, Recipe, Trained, accuracy_on_test, train
 from expunge.training.certifiable import certifiable_recipe, downdatable_recipe
 from expunge.training.head import Head, fixed_features, head_of, read_head, solve_head
@@ -80,7 +81,7 @@ class _Scene:
     network: Retrained
     head: Retrained
     squares: Retrained
-    fresh: dict[float, float] = field(default_factory=dict)
+    fresh: dict[int, float] = field(default_factory=dict)
     """Test accuracy of a fresh network by epochs: trained once for all methods of the same effort."""
 
     def reference(self, name: str, done: Retrained) -> Row:
@@ -92,8 +93,9 @@ class _Scene:
     def measured(self, start: Trained, method: Method) -> Row:
         """One method: what it claims and what is shown, what it leaves, what it takes."""
         key = os.urandom(32)
-        deletion = replace(prepare(start, self.records, self.forget), noise_key=key)
-        done, seconds = processor_seconds(lambda: method.run(deletion))
+        deletion = prepare(start, self.records, self.forget)
+        # A copy each time: what a run has prepared for itself is part of its cost.
+        done, seconds = processor_seconds(lambda: method.run(replace(deletion, noise_key=key)), REPEATED)
         model, own = done.trained.model, self._own(method)
         epochs = getattr(method, "epochs", None) or seconds / self.network.seconds * self.network.model.recipe.epochs
         return {
@@ -132,9 +134,12 @@ class _Scene:
 
         return {"time_share_of_stopped_network": over(self.network), "time_share_of_own_stopped": over(own)}
 
-    def _fresh(self, epochs: float) -> float:
-        """Test accuracy of a fresh network after as many epochs, or as many seconds, as the method took."""
-        recipe, epochs = self.network.model.recipe, max(epochs, 0.05)
+    def _fresh(self, effort: float) -> float:
+        """Test accuracy of a fresh network after as many epochs, or as many seconds, as the method took.
+
+        In whole epochs, rounded up: the control may do more than the method, never less.
+        """
+        recipe, epochs = self.network.model.recipe, math.ceil(effort)
         if epochs not in self.fresh:
             model = train(replace(recipe, epochs=epochs, seed=recipe.seed + 1), self.left).model
             self.fresh[epochs] = accuracy_on_test(model, self.left)

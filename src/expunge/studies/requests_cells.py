@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from expunge.adversaries.requesters import (
     Crafted,
@@ -139,13 +141,30 @@ def united(task: Task, attack: Requester) -> Crafted:
 
 
 def _repaired(task: Task, attack: Requester, group: str) -> Row:
-    """One request both ways."""
+    """One request both ways, and what another learner makes of the records that repair has."""
     name, crafted = attack.describe().name, united(task, attack)
     plain = told(task, crafted, name, group)
     after = replace(task, method=Repair()).carried_out(crafted).trained.model
     again = measured(task, after, crafted, name, group, "repair")
     gap = plain["accuracy_after"] - again["accuracy_after"]
-    return {**again, "gap_to_retraining": gap, "unrepaired_flips": plain["flips"], "records": len(crafted.forget)}
+    row = {**again, "gap_to_retraining": gap, "unrepaired_flips": plain["flips"], "records": len(crafted.forget)}
+    return {**row, **_by_nearest(task, crafted, after)}
+
+
+def _by_nearest(task: Task, crafted: Crafted, after: Model) -> Row:
+    """What a learner without weights makes of the records that repair has: which targets it gets wrong as well."""
+    known = Repair().augmented(task.records.without(crafted.forget), task.trained.model.recipe.seed)
+    targets, test = task.targets, task.records.test
+    wrong = nearest(known, targets) != targets.targets
+    both = wrong & (after.predict(targets.features) != targets.targets)
+    right = nearest(known, test) == test.targets
+    return {"nearest_flips": int(wrong.sum()), "both": int(both.sum()), "nearest_accuracy": float(right.float().mean())}
+
+
+def nearest(known: Records, asked: Records, count: int = 3) -> Int[Tensor, " asked"]:
+    """What the nearest training records vote for; a tie goes to the lowest class."""
+    far = torch.cdist(asked.features.flatten(1), known.train.features.flatten(1))
+    return known.train.targets[far.topk(count, largest=False).indices].mode(1).values
 
 
 def _lira(task: Task, crafted: Crafted, after: Model) -> Row:

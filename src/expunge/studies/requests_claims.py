@@ -117,6 +117,7 @@ def _repair(rows: Sequence[Row]) -> Iterator[StudyClaim]:
     for group, end in zip(GROUPS, ("low", "mid"), strict=True):
         some = [number < r["flips"] for r in own if r["group"] == group for number in range(r["targets"])]
         yield share_claim(f"repair.flips_left_{end}_margin", some, f"margins {group}")
+    yield from _nearest(own)
     floor = [each for group in GROUPS for each in flips(rows, "random", group=group, defence="repair")]
     yield share_claim("repair.flips_of_random", floor, "repair after random requests: what no attack causes")
     aware = flips(rows, "influence on repair")
@@ -131,6 +132,18 @@ def _repair(rows: Sequence[Row]) -> Iterator[StudyClaim]:
 
 
 _FLIPPED = ("flips", "unrepaired_flips")
+
+
+def _nearest(own: Sequence[Row]) -> Iterator[StudyClaim]:
+    """What a learner of another kind makes of what is left: whether the network is what fails the targets."""
+    wrong = [number < r["nearest_flips"] for r in own for number in range(r["targets"])]
+    yield share_claim("repair.flips_left_nearest", wrong, "three nearest neighbours on the same records and copies")
+    low = [number < r["nearest_flips"] for r in own if r["group"] == "lowest 5 %" for number in range(r["targets"])]
+    yield share_claim("repair.flips_left_nearest_low_margin", low, "margins lowest 5 %")
+    both = [number < r["both"] for r in own for number in range(r["flips"])]
+    yield share_claim("repair.left_is_wrong_by_nearest", both, "of the targets that repair leaves flipped")
+    better = [100 * (r["nearest_accuracy"] - r["accuracy_after"]) for r in own]
+    yield mean_claim("repair.nearest_accuracy", better, "points of test accuracy above the repaired model")
 
 
 def _audited(rows: Sequence[Row]) -> StudyClaim:

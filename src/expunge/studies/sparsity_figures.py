@@ -82,7 +82,7 @@ def _exposure(rows: Sequence[Row]) -> StudyFigure | None:
     ]
     if not groups:
         return None
-    drawing = bars("Membership of the forgotten records", groups, Axis("AUC", low=0.4), mark=0.5)
+    drawing = bars("Membership of the forgotten records", groups, Axis("AUC", low=0.0, high=1.0), mark=0.5)
     return StudyFigure(drawing, "What LiRA sees beside what one threshold on confidence sees; 0.5 is a coin.")
 
 

@@ -204,7 +204,8 @@ def _tuned(scene: Scene, method: Method, budget: float, mislabelled: bool) -> Tu
 
 def _control(pick: Pick) -> Pick:
     assert isinstance(pick.method, L1Sparse)
-    return replace(pick, label=BARE, method=FineTune(pick.method.epochs, pick.method.lr), tuned=())
+    bare = FineTune(pick.method.epochs, pick.method.lr, pick.method.schedule)
+    return replace(pick, label=BARE, method=bare, tuned=())
 
 
 def carried(scene: Scene, picks: Sequence[Pick]) -> list[Run]:

@@ -22,7 +22,7 @@ from expunge.studies.verification_committed import (
     platform,
     storage,
 )
-from expunge.studies.verification_evasions import EVASIONS, evasion
+from expunge.studies.verification_evasions import EVASIONS, evasion, walks
 from expunge.studies.verification_figures import verification_figures
 from expunge.verification import BackdoorTest
 
@@ -51,7 +51,7 @@ class VerificationStudy:
         seeds = [f"{kind}.seed-{seed}" for seed in setting.seeds for kind in ("literature", "forging")]
         against = [f"committed.{name}" for name in ("honest", *attacks(setting.scale), *inconspicuous())]
         against += [f"evasion.{name}" for name in EVASIONS]
-        return [*seeds, *against, "curve", "platform", "methods", "storage"]
+        return [*seeds, *against, "curve", "walks", "platform", "methods", "storage"]
 
     def run(self, setting: Setting, cell: str) -> list[Row]:
         """Measure one cell."""
@@ -66,7 +66,8 @@ class VerificationStudy:
             return evasion(records, first, rest)
         if kind == "platform":
             return platform(records, setting.scale, first)
-        once: dict[str, Callable[..., list[Row]]] = {"curve": curve, "methods": methods, "storage": storage}
+        once: dict[str, Callable[..., list[Row]]] = {"curve": curve, "walks": walks}
+        once |= {"methods": methods, "storage": storage}
         return once[kind](records, first)
 
     def claims(self, setting: Setting, rows: Sequence[Row]) -> list[StudyClaim]:
@@ -225,6 +226,8 @@ def _committed(rows: Sequence[Row]) -> Iterator[StudyClaim]:
     yield StudyClaim("committed.default_short_of_formula", short, None, "<= 0.06", short <= 0.06)
     error = max(abs(row["measured"] - row["exact"]) for row in points)
     yield StudyClaim("committed.curve_error", error, None, "<= 0.06", error <= 0.06)
+    least = min(row["met"] for row in _of(rows, "walk"))
+    yield StudyClaim("committed.walk_back_met_at_full_size", least)
     above = max(0.0, *(round(row["formula"] - row["exact"], 9) for row in points))
     yield StudyClaim("committed.formula_above_exact", above, None, "<= 0", above <= 0)
 

@@ -241,7 +241,7 @@ def curve(records: Records, seed: int) -> list[Row]:
         wrong = {(each.track, each.number) for each in found if not each.identical}
         for work in WORK:
             draws = max(1, int(work * segments))
-            bare = SpotCheck(largest=0, ends=0, early=0, least=0)
+            bare = SpotCheck(largest=0, path=0, ends=0, early=0, least=0)
             row: Row = {
                 "part": "curve",
                 "faked": len(wrong) / segments,
@@ -249,7 +249,7 @@ def curve(records: Records, seed: int) -> list[Row]:
                 "replayed": draws,
                 "formula": detection(len(wrong) / segments, draws),
                 "exact": 1 - float(hypergeom.pmf(0, segments, len(wrong), draws)),
-                "measured": _met(bare, given.proof, case.recipe, draws, wrong),
+                "measured": met_share(bare, given.proof, case.recipe, draws, wrong),
             }
             if work == SpotCheck().share:
                 row |= _default(given.proof, case.recipe, draws, wrong)
@@ -261,13 +261,13 @@ def _default(proof: Proof, recipe: Recipe, count: int, wrong: set[tuple[int, int
     """The same of the default draw, and the formula at what it draws at random."""
     drawn_default = SpotCheck(seed=0).choose(proof, recipe, count)[1]
     return {
-        "measured_default": _met(SpotCheck(), proof, recipe, count, wrong),
+        "measured_default": met_share(SpotCheck(), proof, recipe, count, wrong),
         "drawn_default": drawn_default,
         "formula_default": detection(len(wrong) / len(proof.segments), drawn_default),
     }
 
 
-def _met(check: SpotCheck, proof: Proof, recipe: Recipe, count: int, wrong: set[tuple[int, int]]) -> float:
+def met_share(check: SpotCheck, proof: Proof, recipe: Recipe, count: int, wrong: set[tuple[int, int]]) -> float:
     """Share of draws that meet a faked segment."""
     met = [not wrong.isdisjoint(replace(check, seed=number).choose(proof, recipe, count)[0]) for number in range(DRAWS)]
     return float(np.mean(met))

@@ -1,22 +1,26 @@
 """Lies that are not in the checkpoints: what the files say of platform, order, recipe and segments."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
-from expunge.adversaries.providers import LateMomentum, Reordered
+from expunge.adversaries.providers import LateMomentum, Reordered, WalkBack
 from expunge.records import TRAIN, Records
 from expunge.studies.frame import Row
-from expunge.studies.verification_committed import SHARE, Ground
-from expunge.training import Model, Sharding, Trained
+from expunge.studies.verification_committed import SHARE, Ground, met_share
+from expunge.training import Model, Recipe, Sharding, Trained, courses
 from expunge.unlearning import FineTune, Sharded
 from expunge.verification import (
+    Proof,
+    Replayer,
     Retained,
     SpotCheck,
     Submission,
     Verdict,
     calibrate,
     prove,
+    prove_courses,
     retained_from_bytes,
     retained_to_bytes,
     submission_from_bytes,
@@ -124,6 +128,47 @@ def _nothing(records: Records, seed: int) -> Attempt:
 
     return attempt
 
+
+@dataclass(frozen=True, eq=False)
+class Whole(Ground):
+    """All of the data, under the recipe that a workspace begins with: a longer way, in segments of more steps."""
+
+    @cached_property
+    def records(self) -> Records:
+        """As they were loaded."""
+        return self.whole
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """That of `expunge init`."""
+        return Recipe(seed=self.seed)
+
+    @cached_property
+    def original(self) -> Proof:
+        """The original training, with as many checkpoints as a proof has."""
+        part = self.records.train
+        return prove_courses(self.recipe, part, courses(self.recipe, part), every=self.commitment.every)[0]
+
+
+def walks(records: Records, seed: int) -> list[Row]:
+    """Walking back at full size: how often the default draw meets a faked segment, without its draws along the path,
+    and at twice the work. Each run is replayed once, and the draw repeated `DRAWS` times."""
+    case, rows = Whole(records, seed).case("walks"), []
+    for begin in WALKS:
+        proof = WalkBack(begin=begin).run(case).submission(case).proof
+        faked = {(each.track, each.number) for each in Replayer(case.retained).all(proof) if not each.identical}
+        moved, count = proof.displacements, int(SpotCheck().share * len(proof.segments))
+        draws = {"met": (SpotCheck(), count), "met_without_path": (SpotCheck(path=0), count)}
+        draws["met_at_double_work"] = (SpotCheck(), 2 * count)
+        row: Row = {"part": "walk", "begin": begin, "segments": len(proof.segments), "faked": len(faked)}
+        row["path_share"] = sum(moved[each] for each in faked) / sum(moved.values())
+        row |= {name: met_share(check, proof, case.recipe, work, faked) for name, (check, work) in draws.items()}
+        rows.append(row)
+    return rows
+
+
+WALKS: Final = (0.1,)
+"""Shares of the run that are honest before: later beginnings take more segments."""
 
 EVASIONS: Final[dict[str, Callable[[Records, int], Attempt]]] = {
     "claimed-platform": _platform,

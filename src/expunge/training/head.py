@@ -147,6 +147,7 @@ def solve_head(
             tolerance=wanted,
             limit=max(1, passes - used),
             precondition=head.precondition(now.shares),
+            closing=False,  # the next look at the gradient says more
         )
         now, looks = _stepped(head, now, found.x.view_as(now.weights))
         used += found.products + looks

@@ -59,7 +59,7 @@ class Certified:
         if head_of(fresh) is None or not isinstance(recipe.loss, CrossEntropy):
             raise ProgrammerError(
                 "method-unfit",
-                f"no method meets epsilon {self.epsilon:g} on this network at less than the cost of retraining it",
+                f"no method that meets epsilon {self.epsilon:g} on this network leaves anything of its training",
                 self._ways_out(deletion),
             )
         if isinstance(recipe.optimiser, LeastSquares):

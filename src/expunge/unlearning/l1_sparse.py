@@ -6,18 +6,24 @@ from typing import Literal
 from expunge.networks import State
 from expunge.training import L1, Course, Recipe, Stage
 from expunge.unlearning.empirical import check_positive
-from expunge.unlearning.fine_tune import tuned, tuning_course, tuning_forecast, tuning_recipe
+from expunge.unlearning.fine_tune import (
+    RateSchedule,
+    check_schedule,
+    tuned,
+    tuning_course,
+    tuning_forecast,
+    tuning_recipe,
+)
 from expunge.unlearning.method import ClaimKind, Deletion, Description, Forecast, Unlearned
 
 
 @dataclass(frozen=True)
 class L1Sparse:
-    """Minimise L(w; D_r) + gamma_t |w|_1 from the present weights, at a constant rate.
+    """Minimise L(w; D_r) + gamma_t |w|_1 from the present weights.
 
     The penalty pulls every weight to zero, and only what the retained records hold on to comes back.
 
-    **Arguments:** `epochs` over the retained records; `lr`, `None` for the recipe's own; `gamma`, `trend`, `free` as
-    in `expunge.training.L1`.
+    **Arguments:** `epochs`, `lr` and `schedule` as of `FineTune`; `gamma`, `trend`, `free` as in `expunge.training.L1`.
 
     **Raises:** `ProgrammerError("bad-hyperparameter")`.
     """
@@ -27,9 +33,11 @@ class L1Sparse:
     gamma: float = 1e-3
     trend: Literal["decreasing", "constant", "increasing"] = "decreasing"
     free: float = 0.0
+    schedule: RateSchedule = "constant"
 
     def __post_init__(self) -> None:
         check_positive(epochs=self.epochs, lr=self.lr)
+        check_schedule(self.schedule)
         self._penalty()
 
     def describe(self) -> Description:
@@ -51,7 +59,7 @@ class L1Sparse:
 
     def tuning(self, recipe: Recipe) -> Recipe:
         """What the constituents of a model trained by `recipe` are tuned by."""
-        return tuning_recipe(recipe, self.lr, self._penalty())
+        return tuning_recipe(recipe, self.lr, self._penalty(), self.schedule)
 
     def course(self, final: Stage, seed: int, state: State) -> Course:
         """The course of a constituent in `state` whose last stage of training was `final`."""

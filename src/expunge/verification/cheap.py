@@ -15,7 +15,7 @@ from expunge.training.curvature import Series
 from expunge.training.engine import optimiser_frame
 from expunge.unlearning import ClaimKind, FineTune, L1Sparse, Method, Retrain, Sharded
 from expunge.unlearning.fine_tune import Tuning
-from expunge.verification.proof import Track, same_bytes, start_of
+from expunge.verification.proof import Track, kinds, same_bytes, start_of
 from expunge.verification.provable import WHOLE, Plan, Submission, plan_of, preparation_digest
 from expunge.verification.schedule import Retained, drawn, schedule_seed, share_digest
 from expunge.verification.segments import displacement_bound
@@ -84,6 +84,10 @@ class CheapChecks:
                 "The column preparation was declared, not fitted: that it owes nothing to the "
                 "forgotten records is the provider's word."
             )
+        left = set(self.owners) & set(records.owners)
+        demand(not left, f"records of {len(left)} of the people named are still among the retained ones")
+        if not self.owners:
+            self.degraded.append("Whose records these were shows only to who may name the people: --owner.")
         refitted = isinstance(self.method, Tuning) or records.refit() is records
         demand(refitted, "the column preparation is not what the retained records alone call for")
         return f"{len(records)} records open the committed root"
@@ -180,7 +184,12 @@ class CheapChecks:
                 "The old model's file names no recipe: that it was made by this one is the provider's word."
             )
         demand(written in (None, recipe.digest), "the old model was made by another recipe than the committed one")
-        return Model.from_file(recipe, start or b"")
+        before = Model.from_file(recipe, start or b"")
+        frame = state_of(initialise(recipe.network, before.shape, before.classes, seed=0, name="frame"))
+        for state in before.constituents:  # what is left as it was is deployed again: it may carry nothing else along
+            fits = state is None or (kinds(state) == kinds(frame) and _finite(state))
+            demand(fits, "the old model holds tensors that are not of the network")
+        return before
 
     def _shards(self, recipe: Recipe) -> None:
         """Every shard that held a named owner must be among those trained anew."""
@@ -199,8 +208,9 @@ class CheapChecks:
 def _well_cut(track: Track, recipe: Recipe, every: int) -> bool:
     """Whether the snapshots stand where the commitment says."""
     steps = track.stage.steps(recipe.batch_size)
-    wanted = [*range(0, steps, every), steps]
-    return [snapshot.step for snapshot in track.snapshots] == wanted
+    places = range(0, steps, every)  # no list: a proof may speak of any number of steps
+    found = [snapshot.step for snapshot in track.snapshots]
+    return len(found) == len(places) + 1 and found == [*places, steps]
 
 
 def _frame(recipe: Recipe, part: Records) -> tuple[State, State]:
@@ -211,17 +221,13 @@ def _frame(recipe: Recipe, part: Records) -> tuple[State, State]:
 
 def _fits(track: Track, frame: State) -> bool:
     """Whether all checkpoints have the tensors of the network, finite ones."""
-    return all(_kinds(each.state) == _kinds(frame) and _finite(each.state) for each in track.snapshots)
+    return all(kinds(each.state) == kinds(frame) and _finite(each.state) for each in track.snapshots)
 
 
 def _keeps(track: Track, frame: State) -> bool:
     """Whether all that is said of the optimiser is of its tensors, and finite."""
-    kinds = _kinds(frame).items()
-    return all(_kinds(each.optimiser).items() <= kinds and _finite(each.optimiser) for each in track.snapshots)
-
-
-def _kinds(state: State) -> dict[str, tuple[torch.dtype, torch.Size]]:
-    return {name: (tensor.dtype, tensor.shape) for name, tensor in state.items()}
+    known = kinds(frame).items()
+    return all(kinds(each.optimiser).items() <= known and _finite(each.optimiser) for each in track.snapshots)
 
 
 def _finite(state: State) -> bool:

@@ -9,17 +9,18 @@ file); replay covers a sample, and always the segments that moved the weights fu
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 from expunge.errors import ExpungeError
 from expunge.randomness import numpy_generator
 from expunge.training import Model, Recipe, courses
 from expunge.verification.cheap import CheapChecks
-from expunge.verification.proof import Proof, distance
-from expunge.verification.provable import Plan, Submission, run_whole
+from expunge.verification.proof import Proof, distance, kinds
+from expunge.verification.provable import Plan, Submission, covered, run_whole
 from expunge.verification.replay import BYTES, Replayed, Replayer, Tolerance
 from expunge.verification.schedule import Retained
-from expunge.verification.segments import Place, evaluations, last_of_courses, ranked, with_before
+from expunge.verification.segments import Place, along_path, evaluations, last_of_courses, ranked, with_before
 from expunge.verification.verdict import Check, Refused, Undecided, Verdict, answered, demand
 
 LOOSEST: Final = 0.01
@@ -33,10 +34,11 @@ class SpotCheck:
     **Arguments:**
 
     - `share`: of retraining's gradients that replay may take.
-    - `largest`: segments replayed for having moved furthest: the weights, by distance and by distance over the sum of
-      learning rates, and the inner state (optimiser, running statistics) against the segments around. A jump shows in
-      one of the three. The segment before each of the first two is replayed too: a lie about momentum is told there,
-      and only acted on in the next.
+    - `largest`: segments replayed for having moved furthest: the weights over the sum of learning rates, and the inner
+      state (optimiser, running statistics) against the segments around. A jump shows in one of the two. The segment
+      before the first is replayed too: a lie about momentum is told there, and only acted on in the next.
+    - `path`: drawn by the way that each and the next went. Whoever returns to weights at distance D in a run of length
+      P goes D in segments that were faked, in however many pieces: each draw meets one with probability D / P or so.
     - `ends`: last segments of networks, by chance where there are more: what they end in is deployed, and no honest
       step after them washes a lie out.
     - `least`: segments drawn from the whole run at least. A provider chooses the interval, and a coarse one would leave
@@ -47,7 +49,8 @@ class SpotCheck:
     """
 
     share: float = 0.1
-    largest: int = 3
+    largest: int = 2
+    path: int = 2
     ends: int = 2
     early: int = 1
     least: int = 4
@@ -62,13 +65,14 @@ class SpotCheck:
         order = [everything[place] for place in generator.permutation(len(everything)).tolist()]
         must = with_before(ranked(proof, recipe)[: self.largest]) if self.largest else []
         must = list(dict.fromkeys([*must, *self._ends(proof, order)]))
+        must += list(islice((place for place in along_path(proof, generator) if place not in must), self.path))
         count = max(count, len(must) + self.early + self.least)
         if count >= len(everything):
             return everything, len(everything)
         first = set(everything[: max(1, len(everything) // 10)])
-        early = [place for place in order if place in first][: self.early]
-        rest = order[: count - len(must) - len(early)]
-        return list(dict.fromkeys([*must, *early, *rest])), len(rest)
+        must += [place for place in order if place in first and place not in must][: self.early]
+        rest = [place for place in order if place not in must][: count - len(must)]
+        return [*must, *rest], len(rest)
 
     def _ends(self, proof: Proof, order: Sequence[Place]) -> list[Place]:
         found = set(last_of_courses(proof))
@@ -114,6 +118,7 @@ class _Verification:
         self.tolerance = self.how.tolerance
         self.replayed: list[Replayed] = []
         self.draws, self.work = 0, 0.0
+        self.guarantee: tuple[float, float] | None = None
 
     def verdict(self) -> Verdict:
         """All checks in order, what is cheap before what trains."""
@@ -126,7 +131,8 @@ class _Verification:
         checks += [Check(name, None, "not reached") for name, _ in steps[len(checks) :]]
         count = sum(len(track.snapshots) - 1 for track in self.cheap.given.proof.tracks)
         found, notes = tuple(self.replayed), tuple(self.cheap.degraded)
-        return Verdict(tuple(checks), count, found, self.draws, self.work, self.tolerance, notes, self.cheap.claim)
+        claim = (self.cheap.claim, self.guarantee)
+        return Verdict(tuple(checks), count, found, self.draws, self.work, self.tolerance, notes, *claim)
 
     def _platform(self) -> str:
         """A tolerance must be small beside what a segment moves, or everything would pass."""
@@ -164,14 +170,25 @@ class _Verification:
             self.how.threads,
         )
         self.work = done.cost.gradient_evaluations / self._retraining()
-        if self.tolerance.value == 0:
-            demand(done.trained.model.file == self.cheap.given.model, "the replayed method gives another model")
-        else:
-            claimed = Model.from_file(done.trained.model.recipe, self.cheap.given.model)
-            pairs = zip(done.trained.model.constituents, claimed.constituents, strict=True)
-            error = max(distance(ours or {}, theirs or {}) for ours, theirs in pairs)
-            demand(error <= self.tolerance.value, f"the replayed method ends {error:.3g} away")
+        left = covered(done.claim, self.cheap.given.share)
+        self.cheap.claim = left.kind
+        if left.epsilon is not None and left.delta is not None:
+            self.guarantee = (left.epsilon, left.delta)
+        self._agrees(done.trained.model)
         return f"the whole method was run again: {self.work:.1%} of retraining's gradients"
+
+    def _agrees(self, ours: Model) -> None:
+        """The model that is handed over is the replayed one; a tolerance is for numbers, not for what else is there."""
+        if self.tolerance.value == 0:
+            demand(ours.file == self.cheap.given.model, "the replayed method gives another model")
+            return
+        theirs = replace(ours, constituents=Model.from_file(ours.recipe, self.cheap.given.model).constituents)
+        parts = [[kinds(state or {}) for state in model.constituents] for model in (ours, theirs)]
+        same = theirs.file == self.cheap.given.model and parts[0] == parts[1]
+        demand(same, "the model file holds something else than the network's tensors")
+        pairs = zip(ours.constituents, theirs.constituents, strict=True)
+        error = max(distance(mine or {}, given or {}) for mine, given in pairs)
+        demand(error <= self.tolerance.value, f"the replayed method ends {error:.3g} away")
 
     def _segments(self, plan: Plan) -> str:
         part, proof = self.cheap.retained.records.train, self.cheap.given.proof

@@ -7,10 +7,10 @@ another recipe for the same deletion. The book knows a deletion by the leaves th
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from expunge.errors import OperatorError, ProviderDishonest
 from expunge.ledger import strict_json
+from expunge.records import DeletionProof
 from expunge.verification.schedule import Commitment
 
 NONCE_BYTES = 16
@@ -84,6 +84,8 @@ class NonceBook:
 
 
 def deleted_leaves(commitment: Commitment) -> tuple[str, ...]:
-    """The leaves, in hex, that a commitment puts tombstones in place of."""
-    leaves: Any = commitment.deletion.get("deleted", ())
-    return tuple(map(str, leaves))
+    """The leaves, in hex, that a commitment puts tombstones in place of: as bytes, which hex can spell in many ways.
+
+    **Raises:** `ProgrammerError("bad-shape")` for a commitment without a proof of a deletion.
+    """
+    return tuple(leaf.hex() for leaf in DeletionProof.from_json(commitment.deletion).deleted)

@@ -216,6 +216,11 @@ def same_bytes(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> bool:
     return left.keys() == right.keys() and all(_as_bytes(left[name]) == _as_bytes(right[name]) for name in left)
 
 
+def kinds(state: Mapping[str, Tensor]) -> dict[str, tuple[torch.dtype, torch.Size]]:
+    """Names, types and shapes of a state's tensors."""
+    return {name: (tensor.dtype, tensor.shape) for name, tensor in state.items()}
+
+
 def _as_bytes(tensor: Tensor) -> tuple[torch.dtype, torch.Size, bytes]:
     flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
     return tensor.dtype, tensor.shape, flat.numpy().tobytes()

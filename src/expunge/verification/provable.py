@@ -222,15 +222,15 @@ def prove(method: Method, deletion: Deletion, commitment: Commitment, nonce: str
     plan = plan_of(method, deletion.recipe, records.train, schedule_seed(draw), commitment.touched, before)
     if plan is None:
         done = run_whole(method, deletion.recipe, records, draw, before, deletion.threads)
-        done = replace(done, retraining_evaluations=deletion.retraining_evaluations, claim=_covered(done.claim, share))
+        done = replace(done, retraining_evaluations=deletion.retraining_evaluations, claim=covered(done.claim, share))
         proof = Proof(done.trained.model.recipe, records.train.ids, (), dict(fingerprint(deletion.threads)))
     else:
         done, proof = _courses(method, deletion, records, plan, commitment.every)
     return Proven(done, Submission(commitment, nonce, share, proof, done.trained.model.file, start))
 
 
-def _covered(claim: Claim, share: bytes) -> Claim:
-    """A claim that rests on noise falls where anybody could draw the noise: root and nonce are public."""
+def covered(claim: Claim, share: bytes) -> Claim:
+    """What is left of a claim: one that rests on noise falls where root and nonce, which are public, draw all of it."""
     if claim.kind is not ClaimKind.CERTIFIED or len(share) >= SHARE_BYTES:
         return claim
     why = f"The provider's share of the draw has {len(share)} bytes: anybody could draw the noise and take it off."

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
 import torch
 
 from expunge.training import Adam, Recipe
@@ -27,11 +28,11 @@ def displacement_bound(proof: Proof, recipe: Recipe, place: Place) -> float:
     ball = float("inf") if recipe.radius is None else 2 * recipe.radius
     if not isinstance(recipe.optimiser, Adam) or any(not tensor.is_floating_point() for tensor in weights.values()):
         return ball
-    rates = recipe.optimiser.lr * _rates(proof, recipe, place)
+    each = recipe.optimiser.lr * rates(proof, recipe, place)
     size = math.sqrt(sum(tensor.numel() for tensor in weights.values()))
     norm = distance(weights, {name: torch.zeros_like(tensor) for name, tensor in weights.items()})
-    reach = rates * ADAM_STEP * size
-    return min(ball, reach + rates * recipe.optimiser.weight_decay * (norm + reach))
+    reach = each * ADAM_STEP * size
+    return min(ball, reach + each * recipe.optimiser.weight_decay * (norm + reach))
 
 
 def evaluations(proof: Proof, recipe: Recipe, place: Place) -> int:
@@ -42,22 +43,31 @@ def evaluations(proof: Proof, recipe: Recipe, place: Place) -> int:
 
 
 def ranked(proof: Proof, recipe: Recipe) -> list[Place]:
-    """Segments by how far they moved: the weights over the learning rates, the weights, the inner state, in turn."""
+    """Segments by how far they moved: the weights over the learning rates, and the inner state, in turn."""
     moved, inner = proof.displacements, proof.inner_displacements
-    by_rate = sorted(moved, key=lambda place: -moved[place] / _rates(proof, recipe, place))
-    by_distance = sorted(moved, key=lambda place: -moved[place])
+    by_rate = sorted(moved, key=lambda place: -moved[place] / rates(proof, recipe, place))
     by_inner = sorted(moved, key=lambda place: -inner[place])
-    lists = zip(by_rate, by_distance, by_inner, strict=True)
-    return list(dict.fromkeys(place for three in lists for place in three))
+    return list(dict.fromkeys(place for two in zip(by_rate, by_inner, strict=True) for place in two))
 
 
 def with_before(places: Sequence[Place]) -> list[Place]:
-    """The segments, and after each of the first two the one that leads to it."""
+    """The segments, and after the first of them the one that leads to it."""
     found: list[Place] = []
     for number, (track, segment) in enumerate(places):
         found.append((track, segment))
-        found += [(track, segment - 1)] if number < 2 and segment else []
+        found += [(track, segment - 1)] if number < 1 and segment else []
     return list(dict.fromkeys(found))
+
+
+def along_path(proof: Proof, generator: np.random.Generator) -> list[Place]:
+    """All segments in an order drawn by the way that each and the next went: whoever goes far, goes there in segments.
+
+    Weighted draws without repetition: the smallest of exponential variables over the weights comes first.
+    """
+    moved = proof.displacements
+    ways = [moved[place] + moved.get((place[0], place[1] + 1), 0.0) for place in proof.segments]
+    waits = generator.exponential(size=len(ways)) / np.maximum(ways, 1e-300)
+    return [proof.segments[number] for number in np.argsort(waits, kind="stable").tolist()]
 
 
 def last_of_courses(proof: Proof) -> list[Place]:
@@ -73,7 +83,7 @@ def _network(track: Track) -> str:
     return track.stage.name.partition("/slice/")[0]
 
 
-def _rates(proof: Proof, recipe: Recipe, place: Place) -> float:
+def rates(proof: Proof, recipe: Recipe, place: Place) -> float:
     """Sum of the learning rates of a segment's steps."""
     track = proof.tracks[place[0]]
     steps = track.stage.steps(recipe.batch_size)

@@ -18,6 +18,8 @@ PROVES: Final[Mapping[ClaimKind, str]] = {
 }
 """What a verdict that holds proves of a method with this claim."""
 
+STRONGEST_FIRST: Final = (ClaimKind.EXACT, ClaimKind.CERTIFIED, ClaimKind.EMPIRICAL)
+
 
 @dataclass(frozen=True)
 class Check:
@@ -38,7 +40,9 @@ class Verdict:
     - `segments`: of the run; `replayed`: those that were run again; `drawn`: how many of these were drawn at random.
     - `work`: gradients of single records that replay took, as a share of retraining's.
     - `degraded`: what fell short, one sentence each.
-    - `claim`: of the committed method; `None` where the commitment names none.
+    - `claim`: of the committed method, or what the replay of a short one left of it; `None` where the commitment names
+      none.
+    - `guarantee`: epsilon and delta that a replayed method certifies, whatever its receipt says.
     """
 
     checks: tuple[Check, ...]
@@ -49,6 +53,7 @@ class Verdict:
     tolerance: Tolerance
     degraded: tuple[str, ...] = ()
     claim: ClaimKind | None = None
+    guarantee: tuple[float, float] | None = None
 
     @property
     def holds(self) -> bool:
@@ -59,6 +64,15 @@ class Verdict:
     def proves(self) -> str:
         """What this verdict proves, in words."""
         return PROVES[self.claim] if self.holds and self.claim is not None else "nothing: not every check holds"
+
+    def covers(self, kind: ClaimKind, epsilon: float | None, delta: float | None) -> bool:
+        """Whether a receipt may claim this: no stronger kind, and no smaller epsilon and delta than were found."""
+        if self.claim is None or STRONGEST_FIRST.index(kind) < STRONGEST_FIRST.index(self.claim):
+            return False
+        if kind is not ClaimKind.CERTIFIED or self.guarantee is None:
+            return kind is not ClaimKind.CERTIFIED
+        said = (epsilon or 0.0, delta or 0.0)
+        return all(ours >= (1 - 1e-9) * found for ours, found in zip(said, self.guarantee, strict=True))
 
     def would_find(self, share: float) -> float:
         """Probability at least that a provider faking this share of the segments had been found by the random draws.

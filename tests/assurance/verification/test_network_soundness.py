@@ -138,7 +138,7 @@ def test_halves_cover_their_box_and_bound_what_is_in_them(seed: int) -> None:
         lower[1] = upper[1] - (upper[1] - lower[1]) / 3
         layers, lines = hidden_bounds(problem, lower, upper)
         bound = margin_bound(problem, layers, lines, lower, upper, 3)
-        low, high, bounds = halves(problem, layers, bound, lower, upper, torch.tensor([True, True, False]))
+        low, high, bounds = halves(problem, layers, bound, lower, upper, torch.tensor([True, True, False]), 2)
         assert len(low) == 4
         points = points_in(problem, 2_000, seed)
         margins = problem.margin(points)

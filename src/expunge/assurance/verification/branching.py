@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from expunge.assurance.verification.attack import keeps_rows
-from expunge.assurance.verification.halving import TRIED, halves
+from expunge.assurance.verification.halving import halves
 from expunge.assurance.verification.optimisation import Bound, empty_boxes, margin_bound
 from expunge.assurance.verification.problem import Problem
 from expunge.assurance.verification.relaxation import hidden_bounds
@@ -48,19 +48,20 @@ def explore(
     boxes: int,
     batch: int,
     steps: int,
+    tries: int,
     waiting: int,
     replays: Callable[[Tensor], Tensor | None],
 ) -> None:
     """Bound and halve until nothing is open, a violation replays (`tree.point`), or the work is done.
 
-    The work: `boxes` more of them bounded, or `waiting` open at once. `replays` gets candidate points and returns one
-    at which the deployed network fails, or None.
+    The work: `boxes` more of them bounded, or `waiting` open at once; `steps` and `tries` as in `Budget`. `replays`
+    gets candidate points and returns one at which the deployed network fails, or None.
     """
-    last, tries = tree.boxes + boxes, 0
+    last, trying = tree.boxes + boxes, False
     while tree.open and tree.open <= waiting and tree.boxes < last and tree.point is None:
         lower, upper, before = _take(tree, min(batch, last - tree.boxes))
         tree.boxes += len(lower)
-        tries = 0 if tries else TRIED  # in turn: a try that closes one half at once may leave the other as it was
+        trying = not trying  # in turn: a try that closes one half at once may leave the other as it was
         keep = ~empty_boxes(problem, lower, upper)
         lower, upper, before = lower[keep], upper[keep], before[keep]
         if not len(lower):
@@ -74,7 +75,7 @@ def explore(
         _look(problem, tree, bound, lower, upper, replays)
         if tree.point is None and not bool(done.all()):
             value = torch.maximum(bound.value, before)
-            _put(tree, halves(problem, layers, replace(bound, value=value), lower, upper, ~done, tries))
+            _put(tree, halves(problem, layers, replace(bound, value=value), lower, upper, ~done, tries * trying))
 
 
 def _take(tree: Tree, batch: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -18,6 +18,12 @@ from expunge.assurance.verification.verdicts import Counterexample, Effort, Prov
 from expunge.errors import ProgrammerError
 from expunge.progress import Progress, task
 
+FIRST = 256
+"""Boxes with plain bounds and trials, before anything else is asked."""
+
+PLAIN = 200_000
+"""Neurons bounded with plain bounds and no trials: on small networks opening a box costs less than choosing it well."""
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -26,7 +32,8 @@ class Budget:
     **Arguments:**
 
     - `boxes`: opened by branch and bound for the whole property; `nodes` of HiGHS's search tree for what remains.
-    - `batch` boxes at once; `steps` of slope optimisation per box; `starts` of the attack.
+    - `batch` boxes at once; `steps` of slope optimisation per box; `tries`: coordinates that each score puts forward
+      to be halved on trial, 0 for scores alone; `starts` of the attack.
     - `waiting`: boxes open at most before what remains goes to HiGHS; `complete` False leaves HiGHS out.
 
     **Raises:** `bad-hyperparameter` for anything not positive.
@@ -36,12 +43,13 @@ class Budget:
     nodes: int = 2_000
     batch: int = 256
     steps: int = 8
+    tries: int = 2
     starts: int = 128
     waiting: int = 200_000
     complete: bool = True
 
     def __post_init__(self) -> None:
-        if min(self.boxes, self.nodes, self.batch, self.starts, self.waiting) < 1 or self.steps < 0:
+        if min(self.boxes, self.nodes, self.batch, self.starts, self.waiting) < 1 or min(self.steps, self.tries) < 0:
             raise ProgrammerError("bad-hyperparameter", "a verification budget is positive")
 
 
@@ -122,9 +130,23 @@ def _begin(network: ReluNetwork, query: Query, budget: Budget, arithmetic: str) 
 
 
 def _glance(search: _Search) -> None:
-    """Plain bounds of the whole domain and of its halves decide most queries, in milliseconds."""
-    waiting = search.budget.waiting
-    explore(search.problem, search.tree, boxes=1, batch=1, steps=0, waiting=waiting, replays=search.replays)
+    """Plain bounds of the whole domain and of some parts decide most queries, in milliseconds."""
+    _explore(search, search.tree, min(FIRST, max(search.budget.boxes // 8, 1)), 0, search.budget.tries)
+
+
+def _explore(search: _Search, tree: Tree, boxes: int, steps: int, tries: int) -> None:
+    """So many boxes more of the tree."""
+    batch, waiting = search.budget.batch, search.budget.waiting
+    explore(
+        search.problem,
+        tree,
+        boxes=boxes,
+        batch=batch,
+        steps=steps,
+        tries=tries,
+        waiting=waiting,
+        replays=search.replays,
+    )
 
 
 def _attack(search: _Search, seed: int) -> None:
@@ -137,20 +159,27 @@ def _attack(search: _Search, seed: int) -> None:
 
 
 def _decide(search: _Search, boxes: int, nodes: int) -> None:
-    """Branch while there are boxes, then HiGHS for what is open."""
-    budget, tree = search.budget, search.tree
-    explore(
-        search.problem,
-        tree,
-        boxes=boxes,
-        batch=budget.batch,
-        steps=budget.steps,
-        waiting=budget.waiting,
-        replays=search.replays,
-    )
+    """Cheap boxes for a while, then good ones while there are boxes, then HiGHS for what is open."""
+    budget, last = search.budget, search.tree.boxes + boxes
+    if search.tree.open and boxes >= 4:
+        _plainly(search, boxes // 4)
+    tree = search.tree
+    _explore(search, tree, last - tree.boxes, budget.steps, budget.tries)
     decided = budget.complete
     while decided and tree.open and tree.point is None and search.nodes < nodes:
         decided = _milp(search, nodes - search.nodes)
+
+
+def _plainly(search: _Search, boxes: int) -> None:
+    """The whole domain again, with many boxes that cost little each; what it leaves open is forgotten."""
+    copies = 1 if search.problem.query.second is None else 2
+    neurons = copies * sum(search.problem.network.widths[1:-1])
+    tree = root(search.problem)
+    tree.seen = search.tree.seen
+    _explore(search, tree, min(boxes, PLAIN // neurons), 0, 0)
+    decided = not tree.open or tree.point is not None
+    boxes, seen = tree.boxes + search.tree.boxes, tree.seen
+    search.tree = replace(tree if decided else search.tree, boxes=boxes, seen=seen)
 
 
 def _milp(search: _Search, nodes: int) -> bool:

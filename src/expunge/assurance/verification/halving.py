@@ -13,9 +13,6 @@ from expunge.assurance.verification.optimisation import Bound, empty_boxes, marg
 from expunge.assurance.verification.problem import Problem
 from expunge.assurance.verification.relaxation import hidden_bounds
 
-TRIED = 2
-"""Coordinates that each score puts forward."""
-
 
 def halves(
     problem: Problem,
@@ -24,7 +21,7 @@ def halves(
     lower: Tensor,
     upper: Tensor,
     todo: Tensor,
-    tries: int = TRIED,
+    tries: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Both halves of each undecided box, and lower bounds of the margin on them: [halves, coordinates] twice, [halves].
 

@@ -1,6 +1,6 @@
 """From distances and noise to epsilon and delta, and back; budgets over a sequence of deletions."""
 
-from expunge.unlearning.accounting.budget import Budget, Privacy
+from expunge.unlearning.accounting.budget import LEAST, Budget, Privacy
 from expunge.unlearning.accounting.gaussian import (
     classical_sigma,
     compose,
@@ -11,10 +11,18 @@ from expunge.unlearning.accounting.gaussian import (
 )
 from expunge.unlearning.accounting.renyi import epsilon_of_renyi, renyi_of_gaussian
 from expunge.unlearning.accounting.shift_reduction import NoisyDescent
-from expunge.unlearning.accounting.theorem import HONEST, Constants, TheoremBound, paper_setting, theorem_bound
+from expunge.unlearning.accounting.theorem import (
+    HONEST,
+    Constants,
+    TheoremBound,
+    paper_setting,
+    setting_line,
+    theorem_bound,
+)
 
 __all__ = [
     "HONEST",
+    "LEAST",
     "Budget",
     "Constants",
     "NoisyDescent",
@@ -28,6 +36,7 @@ __all__ = [
     "mu_of",
     "paper_setting",
     "renyi_of_gaussian",
+    "setting_line",
     "sigma_for",
     "theorem_bound",
 ]

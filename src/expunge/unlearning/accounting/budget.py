@@ -1,5 +1,6 @@
 """What a model's deletions may cost together, and what is left."""
 
+import math
 from dataclasses import dataclass
 
 from expunge.errors import OperatorError, ProgrammerError
@@ -20,8 +21,9 @@ class Privacy:
     requests: int = 1
 
     def __post_init__(self) -> None:
-        if not (self.epsilon > 0 and 0 < self.delta < 1 and self.requests >= 1):
-            raise ProgrammerError("bad-hyperparameter", "epsilon > 0, 0 < delta < 1 and requests >= 1 are needed")
+        if not (0 < self.epsilon < math.inf and 0 < self.delta < 1 and self.requests >= 1):
+            wanted = "a finite epsilon > 0, 0 < delta < 1 and requests >= 1 are needed"
+            raise ProgrammerError("bad-hyperparameter", f"{wanted}, not {self.epsilon}, {self.delta}, {self.requests}")
 
     @property
     def mu(self) -> float:
@@ -32,6 +34,11 @@ class Privacy:
     def share(self) -> float:
         """The part of one request: mu over the root of the number of requests."""
         return float(self.mu / self.requests**0.5)
+
+
+LEAST = 1e-9
+"""Epsilon of any release: a small mu has epsilon 0 at its delta, and many of them together have not. Booked as this, it
+is remembered as no less than it was."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class Budget:
         **Raises:** `OperatorError("budget-spent")`: nothing is ever published beyond the budget.
         """
         used = mu_of(self.spent, self.privacy.delta) if self.spent else 0.0
-        after = epsilon_of(compose((used, mu)), self.privacy.delta)
+        after = max(epsilon_of(compose((used, mu)), self.privacy.delta), LEAST)
         if after > self.privacy.epsilon * (1 + 1e-9):
             raise OperatorError(
                 "budget-spent",
