@@ -1,12 +1,15 @@
 """Updates against enumeration before and after: every kind of exit, the trap included."""
 
+from dataclasses import dataclass
 from math import comb
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive import Memo, built, by_formula, problems, set_partitions, subsets
+from scipy.stats import poisson
 
 from expunge.errors import ProgrammerError, RequesterError
 from expunge.valuation import (
@@ -20,12 +23,15 @@ from expunge.valuation import (
     Status,
     Touched,
     UtilitySampling,
+    WithEmpty,
     join,
     resume,
     update,
     value,
 )
+from expunge.valuation.game import step_of
 from expunge.valuation.games import random_dividends, random_game
+from expunge.valuation.touched import RARE
 from expunge.valuation.update import FEW
 
 
@@ -160,6 +166,50 @@ def test_sampled_updates_are_unbiased_and_their_intervals_cover(estimator, leave
     spread = np.maximum(errors.std(0, ddof=1), 1e-12) / len(errors) ** 0.5
     assert np.abs(errors.mean(0) / spread).max() < 4.2
     assert np.mean(inside) > 0.9
+
+
+@dataclass(frozen=True)
+class RareSteps:
+    """Like accuracy beside a leaver who matters little: of the coalitions that hold owner 0 few are a step better."""
+
+    owners: int
+    step: float = 0.01
+
+    def utilities(self, coalitions):
+        bits = np.random.default_rng(1).integers(1 << 62, size=self.owners, dtype=np.uint64) * 2 + 1
+        mixed = (coalitions @ bits) * np.uint64(0x9E3779B97F4A7C15)
+        return self.step * (coalitions[:, 0] & (mixed >> np.uint64(32) < 0.03 * 2**32))
+
+
+def test_rare_steps_are_not_taken_for_certain():
+    """Most draws say 0. Without the step, owners of other shards are told that nothing changed, and it did."""
+    game, partition = Cached(RareSteps(18)), Partition.even(18, 3)
+    before, truth = exact(game, partition), exact(game, partition.without([0])).value
+    held = {}
+    for step in (0.0, 0.01):
+        way = Touched((0,), step=step)
+        runs = [update(before, game, [0], way, Rounds(1), seed=seed) for seed in range(20)]
+        held[step] = np.mean([np.abs(run.value - truth)[5:] <= run.half_width()[5:] for run in runs])
+    assert held[0.01] > 0.93
+    assert held[0.0] < 0.85
+
+
+def test_two_more_events_cover_a_count_at_every_rate():
+    """The figure in the docstring of `Touched`: k -+ 1.96 sqrt(k + 2) holds the mean of a Poisson k."""
+    rate, count = np.linspace(0.01, 40, 4000)[:, None], np.arange(200)
+    odds, error = poisson.pmf(count, rate), np.abs(count - rate)
+    for rare, least in ((RARE, 0.931), (0, 0.009)):
+        assert (odds * (error <= 1.96 * np.sqrt(count + rare))).sum(1).min() == pytest.approx(least, abs=1e-3)
+
+
+def test_a_default_update_knows_the_step_of_accuracy():
+    game, partition = RareSteps(24), Partition.even(24, 4)
+    known, unsaid = Cached(WithEmpty(game)), Cached(SimpleNamespace(owners=24, utilities=game.utilities))
+    assert (step_of(known), step_of(unsaid)) == (0.01, 0.0)
+    before = exact(known, partition)
+    wide, narrow = (update(before, each, [0], stop=Rounds(1)) for each in (known, unsaid))
+    np.testing.assert_array_equal(wide.value, narrow.value)
+    assert (wide.variance > narrow.variance).all()
 
 
 def test_only_what_the_leaver_touches_is_evaluated():

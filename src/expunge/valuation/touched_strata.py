@@ -17,7 +17,7 @@ from expunge.valuation.strata import ranges
 LISTED = 4096
 """Choices of units, where there are at most so many, come without repetition until all were looked at."""
 
-FINE = 4
+FINE = 2
 """Levels of c near the ends that are strata of their own, where units hold a leaver."""
 
 Choice = tuple[int, ...]
@@ -72,6 +72,11 @@ class Side:
     def beside(self, b: int) -> float:
         """Chance that b contexts and these units hold a leaver."""
         return 1.0 if self.touched else 1 - _without(len(self.block.contexts), len(self.contexts), b)
+
+    @property
+    def reach(self) -> float:
+        """The most that one look weighs in what a draw shows."""
+        return max((high - low + 1) * self.beside(high) for low, high in self.levels)
 
     def inclusion(self, c: int) -> Float[np.ndarray, " units"]:
         """q_i = P(unit i is chosen | this side, c)."""

@@ -25,7 +25,7 @@ from expunge.randomness import derive
 from expunge.valuation.estimator import Estimator, Status
 from expunge.valuation.exact import Exact
 from expunge.valuation.front_door import value
-from expunge.valuation.game import Cached, Game, Metered
+from expunge.valuation.game import Cached, Game, Metered, step_of
 from expunge.valuation.partition import Partition
 from expunge.valuation.stopping import HalfWidth, Stop
 from expunge.valuation.touched import Touched
@@ -183,7 +183,7 @@ def _change(
     rule = stop or HalfWidth(0.005, least=LEAST)
     if estimator is not None or partition.coalitions <= FEW:
         return value(game, partition, estimator or Exact(), rule, seed=seed, batch=batch, progress=progress)
-    count, touched = partition.coalitions, Touched(game.gone)
+    count, touched = partition.coalitions, Touched(game.gone, step=step_of(game.game))
     ends = rule | _AsMany(count) if count <= Exact().limit else rule
     found = value(game, partition, touched, ends, seed=seed, batch=batch, progress=progress)
     if found.exact or rule.met(found):
