@@ -128,8 +128,8 @@ def test_stated_variance_is_the_true_variance(estimator):
     truth, found = simulated(estimator, fading, 40)
     known = [run for run in found if Status.INCOMPLETE not in run.status]
     true = np.mean([(run.value - truth) ** 2 for run in known])
-    most = 5.0 if isinstance(estimator, UtilitySampling | Complementary | Touched) else 1.8  # without replacement
-    assert 0.6 < np.mean([run.variance for run in known]) / true < most
+    most = {UtilitySampling: 2.9, Complementary: 5.0, Touched: 3.5}.get(type(estimator), 1.4)  # without replacement
+    assert 0.75 < np.mean([run.variance for run in known]) / true < most
 
 
 @pytest.mark.parametrize("estimator", [e for e in UNBIASED if not isinstance(e, Multilinear)], ids=repr)

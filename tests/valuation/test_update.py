@@ -157,15 +157,18 @@ def test_sampled_updates_are_unbiased_and_their_intervals_cover(estimator, leave
     game = Cached(random_game(9, seed=5))
     partition = Partition(((0, 1, 2), (3, 4), (5,), (6, 7, 8)))
     before, truth = exact(game, partition), exact(game, partition.without(leavers)).value
-    errors, inside = [], []
+    errors, inside, stated = [], [], []
     for seed in range(runs):
         after = update(before, game, leavers, estimator, Rounds(2), seed=seed, batch=batch)
         errors.append(after.value - truth)
+        stated.append(after.variance)
         inside.append(np.abs(after.value - truth) <= after.half_width() + 1e-12)
     errors = np.array(errors)
     spread = np.maximum(errors.std(0, ddof=1), 1e-12) / len(errors) ** 0.5
     assert np.abs(errors.mean(0) / spread).max() < 4.2
     assert np.mean(inside) > 0.9
+    if not isinstance(estimator, UtilitySampling):  # some of its strata are empty: infinite
+        assert 0.75 < np.mean(stated) / np.mean(errors**2) < 1.7
 
 
 @dataclass(frozen=True)
@@ -270,9 +273,8 @@ def test_sampled_joining():
     )  # few coalitions: all are asked
     before, cache = exact(game, partition), Cached(game)
     runs = [join(before, cache, {12: 1}, Touched((12,)), Rounds(4), seed=seed) for seed in range(8)]
-    beside = [np.abs(run.value - after.value) / run.half_width() for run in runs]
-    assert np.mean(np.array(beside) <= 1) > 0.9
-    assert np.max(beside) < 2.2
+    beside = [(run.value - after.value) / run.half_width() for run in runs]
+    assert 0.25 < np.sqrt(np.mean(np.square(beside))) < 0.7
 
 
 def test_an_update_enumerates_where_draws_repeat_in_vain():
