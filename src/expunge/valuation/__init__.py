@@ -7,7 +7,7 @@ from expunge.valuation.constituents import Constituents, Plan, ShardedGame, Trai
 from expunge.valuation.estimator import Ask, Estimate, Estimator, State, Status
 from expunge.valuation.exact import Exact
 from expunge.valuation.front_door import resume, value
-from expunge.valuation.game import Cached, Game, Metered, WithEmpty
+from expunge.valuation.game import Cached, Game, Metered, Stepped, WithEmpty
 from expunge.valuation.multilinear import Multilinear
 from expunge.valuation.neighbours import NeighbourGame
 from expunge.valuation.partition import Partition
@@ -49,6 +49,7 @@ __all__ = [
     "ShardedGame",
     "State",
     "Status",
+    "Stepped",
     "Stop",
     "Touched",
     "Trainer",

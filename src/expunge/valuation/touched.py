@@ -44,7 +44,7 @@ class Touched:
     few draws call quiet keeps what they happened to say, which biases the estimate. Derivation: `docs/valuation.md`.
 
     The stated variance is that of independent draws. Choices from a list leave less to chance, so that it is too large
-    beside contexts: up to 5 times in the tests' game in which everybody leaves.
+    beside contexts: 2.7 times in the tests' game in which everybody leaves.
 
     Accuracy moves in steps of a test record, and for most coalitions not at all: n draws that all gave 0 vary by
     nothing, and yet one draw in n/3 may well give something else. So every stratum counts as if `RARE` draws more had
