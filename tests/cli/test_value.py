@@ -50,7 +50,10 @@ def people() -> Records:
     return replace(records.select(kept), owners=tuple(f"owner-{numbers[row] % OWNERS:02d}" for row in kept))
 
 
-def workspace(folder: Path) -> Path:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained workspace to copy."""
+    folder = tmp_path_factory.mktemp("trained")
     file = folder / "people.safetensors"
     file.write_bytes(to_bytes(people()))
     ws = folder / "ws"
@@ -61,6 +64,18 @@ def workspace(folder: Path) -> Path:
     return ws
 
 
+@pytest.fixture
+def ws(trained: Path, tmp_path: Path) -> Path:
+    """A trained workspace of one's own."""
+    return Path(shutil.copytree(trained, tmp_path / "ws"))
+
+
+@pytest.fixture
+def one_audit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One audit in place of six in each deletion: no value hangs on an audit."""
+    monkeypatch.setattr(carry_out, "audits_for", lambda *_: ((Accuracy(),), ()))
+
+
 def constituents(ws: Path) -> tuple[list[str], np.ndarray]:
     """Names and, for each stored constituent, who it saw."""
     with Workspace.open(ws).store() as store:
@@ -69,12 +84,8 @@ def constituents(ws: Path) -> tuple[list[str], np.ndarray]:
     return names, np.unpackbits(load(data)["seen"], axis=1, count=len(names)).astype(bool)
 
 
-def test_values_settlement_and_deletions(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
-    """One audit in place of six for each of the two deletions: no value hangs on an audit."""
-    monkeypatch.setattr(carry_out, "audits_for", lambda *_: ((Accuracy(),), ()))
-    ws = workspace(tmp_path)
+@pytest.mark.usefixtures("one_audit")
+def test_values_settlement_and_deletions(ws: Path, capsys: pytest.CaptureFixture[str]):
     assert run(capsys, "-w", str(ws), "settle", "--revenue", "5")[1]["error"]["code"] == "not-valued"
     for revenue in ("-1", str(2**53), "1.5", "many"):
         assert run(capsys, "-w", str(ws), "settle", "--revenue", revenue)[1]["error"]["code"] == "bad-arguments"
@@ -172,9 +183,8 @@ def command(ws: Path, *words: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "expunge", "-w", str(ws), *words], stderr=subprocess.DEVNULL)
 
 
-def copies(folder: Path, count: int) -> list[Path]:
-    ws = workspace(folder)
-    return [Path(shutil.copytree(ws, folder / f"copy-{number}")) for number in range(count)]
+def copies(ws: Path, count: int) -> list[Path]:
+    return [Path(shutil.copytree(ws, ws.with_name(f"copy-{number}"))) for number in range(count)]
 
 
 def a_busy_worker(driver: int) -> int:
@@ -201,24 +211,24 @@ def left(ws: Path) -> tuple[str, bytes, list, list]:
 @pytest.mark.parametrize(
     "executor", [pytest.param("processes", marks=pytest.mark.slow), pytest.param("ray", marks=pytest.mark.ray)]
 )
-def test_commands_on_every_executor_keep_the_same_bytes(tmp_path: Path, executor: str):
+def test_commands_on_every_executor_keep_the_same_bytes(ws: Path, executor: str):
     """Shards, coalitions, references and shadow models, and the update."""
     pytest.importorskip("ray" if executor == "ray" else "torch", reason="the extra ray is not installed: make ray")
-    alone, spread = copies(tmp_path, 2)
+    alone, spread = copies(ws, 2)
     pool = ["--executor", executor, "--workers", "2"]
-    for ws, extra in ((alone, []), (spread, pool)):
-        assert command(ws, *ORDER, *extra).wait() == 0
+    for each, extra in ((alone, []), (spread, pool)):
+        assert command(each, *ORDER, *extra).wait() == 0
     assert kept(alone) == kept(spread)
     assert kept(alone).keys() == {"constituents", "data", "page", "values"}
-    for ws, extra in ((alone, []), (spread, pool)):
-        assert command(ws, "forget", "--owner", "owner-00", *extra).wait() == 0
+    for each, extra in ((alone, []), (spread, pool)):
+        assert command(each, "forget", "--owner", "owner-00", *extra).wait() == 0
     assert left(alone) == left(spread)
 
 
 @pytest.mark.ray
-def test_the_command_loses_nothing_when_a_worker_of_its_cluster_is_killed(tmp_path: Path):
+def test_the_command_loses_nothing_when_a_worker_of_its_cluster_is_killed(ws: Path):
     pytest.importorskip("ray", reason="the extra ray is not installed: make ray")
-    alone, wounded = copies(tmp_path, 2)
+    alone, wounded = copies(ws, 2)
     assert command(alone, *ORDER).wait() == 0
     running = command(wounded, *ORDER, "--executor", "ray", "--workers", "2")
     os.kill(a_busy_worker(running.pid), signal.SIGKILL)
@@ -227,9 +237,9 @@ def test_the_command_loses_nothing_when_a_worker_of_its_cluster_is_killed(tmp_pa
 
 
 @pytest.mark.slow
-def test_the_command_killed_at_any_time_goes_on_to_the_same_bytes(tmp_path: Path):
+def test_the_command_killed_at_any_time_goes_on_to_the_same_bytes(ws: Path):
     """SIGKILL, twelve times, a little later each time; then one run to the end."""
-    whole, killed = copies(tmp_path, 2)
+    whole, killed = copies(ws, 2)
     order = ["value", "--error", "0.002", "--budget", "600"]
     assert command(whole, *order).wait() == 0
     for number in range(12):
@@ -242,10 +252,10 @@ def test_the_command_killed_at_any_time_goes_on_to_the_same_bytes(tmp_path: Path
     assert kept(killed) == kept(whole)
 
 
-def test_a_portion_that_was_trained_survives_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_portion_that_was_trained_survives_a_kill(ws: Path, monkeypatch: pytest.MonkeyPatch):
     """A round may take hours where networks are large: what it has trained is kept before it ends."""
     monkeypatch.setattr(constituents_room, "PORTION", 5)
-    ws, portions = workspace(tmp_path), []
+    portions = []
 
     def die(*arguments: object) -> np.ndarray:
         portions.append(arguments)
@@ -276,8 +286,10 @@ class Killer:
             raise Killed
 
 
-def test_a_killed_run_goes_on_and_records_of_an_owner_who_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    ws = workspace(tmp_path)
+@pytest.mark.usefixtures("one_audit")
+def test_a_killed_run_goes_on_and_records_of_an_owner_who_stays(
+    ws: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     order = valuing.Order(Permutation(), error=0.001, budget=150)
     with Workspace.open(ws).store() as store:
         with pytest.raises(Killed):
@@ -295,8 +307,7 @@ def test_a_killed_run_goes_on_and_records_of_an_owner_who_stays(tmp_path: Path, 
 
 
 @pytest.mark.slow
-def test_values_that_cannot_be_kept_do_not_stop_a_deletion(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    ws = workspace(tmp_path)
+def test_values_that_cannot_be_kept_do_not_stop_a_deletion(ws: Path, capsys: pytest.CaptureFixture[str]):
     with Workspace.open(ws).store() as store:
         valuing.order_value(store, valuing.Order(Permutation(), error=0.5))
         with store.transaction() as tx:  # as if the records had changed since

@@ -153,6 +153,7 @@ def test_measures_and_the_empty_coalition():
     assert true_class(posteriors, TARGETS) == pytest.approx([0.6 + 0.1 / 3])
     partition = Partition.even(8, 2)
     nobody = np.zeros((1, 8), bool)
+    assert [sharded(partition, Bag(8), measure=by).step for by in (accuracy, true_class)] == [1 / 30, 0.0]
     assert sharded(partition, Bag(8)).utilities(nobody) == pytest.approx([np.bincount(TARGETS).max() / 30])
     assert sharded(partition, Bag(8), empty=0.0).utilities(nobody) == [0.0]
 

@@ -19,6 +19,7 @@ from expunge.valuation import (
     Permutation,
     Rounds,
     Status,
+    Touched,
     Truncated,
     UtilitySampling,
     Values,
@@ -30,6 +31,9 @@ from expunge.valuation import (
 )
 from expunge.valuation.games import Additive, Airport, Table, random_dividends, random_game, unanimity
 
+EVERYBODY = Touched(tuple(range(40)))
+"""Made for games that are 0 without a leaver; where all are, it values any game."""
+
 UNBIASED = [
     Permutation(),
     Permutation(antithetic=True),
@@ -40,8 +44,9 @@ UNBIASED = [
     Truncated(tolerance=0.0),
     Adjusted(),
     Adjusted(fine=1, folds=2),
+    EVERYBODY,
 ]
-KINDS = [*UNBIASED[:5], Truncated(tolerance=0.0), Adjusted()]
+KINDS = [*UNBIASED[:5], Truncated(tolerance=0.0), Adjusted(), EVERYBODY]
 """One of each kind: the variants are simulated by the slow tests."""
 ALL = [*UNBIASED, Truncated(tolerance=0.3, dip=1.0), UtilitySampling(fill=False), Complementary(fill=False), Exact()]
 PARTITION = Partition(((0, 3, 7), (1, 2, 5, 9, 10), (4,), (6, 8)))
@@ -82,7 +87,7 @@ def test_equal_seeds_give_equal_bytes_and_a_resumed_run_too(estimator):
         assert value(game, partition, estimator, Rounds(6), seed=4, batch=30).value.tobytes() != whole.value.tobytes()
 
 
-STRATIFIED = (UtilitySampling, Complementary, Adjusted)
+STRATIFIED = (UtilitySampling, Complementary, Adjusted, Touched)
 """The others average marginals, which are skewed here: few come first. Their intervals need more of them."""
 
 
@@ -123,8 +128,8 @@ def test_stated_variance_is_the_true_variance(estimator):
     truth, found = simulated(estimator, fading, 40)
     known = [run for run in found if Status.INCOMPLETE not in run.status]
     true = np.mean([(run.value - truth) ** 2 for run in known])
-    most = 5.0 if isinstance(estimator, UtilitySampling | Complementary) else 1.8  # they fill without replacement
-    assert 0.6 < np.mean([run.variance for run in known]) / true < most
+    most = {UtilitySampling: 2.9, Complementary: 5.0, Touched: 3.5}.get(type(estimator), 1.4)  # without replacement
+    assert 0.75 < np.mean([run.variance for run in known]) / true < most
 
 
 @pytest.mark.parametrize("estimator", [e for e in UNBIASED if not isinstance(e, Multilinear)], ids=repr)

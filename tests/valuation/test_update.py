@@ -1,16 +1,18 @@
 """Updates against enumeration before and after: every kind of exit, the trap included."""
 
+from dataclasses import dataclass
 from math import comb
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive import Memo, built, by_formula, problems, set_partitions, subsets
+from scipy.stats import poisson
 
 from expunge.errors import ProgrammerError, RequesterError
 from expunge.valuation import (
-    Adjusted,
     Cached,
     Evaluations,
     Exact,
@@ -19,13 +21,18 @@ from expunge.valuation import (
     Permutation,
     Rounds,
     Status,
+    Touched,
     UtilitySampling,
+    WithEmpty,
     join,
     resume,
     update,
     value,
 )
+from expunge.valuation.game import step_of
 from expunge.valuation.games import random_dividends, random_game
+from expunge.valuation.touched import RARE
+from expunge.valuation.update import FEW
 
 
 def exact(game, partition):
@@ -140,24 +147,72 @@ def test_the_papers_lemma_holds_only_where_the_shard_empties():
 # ── Sampled updates ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("estimator", [Permutation(), UtilitySampling(), Adjusted()], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("estimator", [Permutation(), UtilitySampling(), None], ids=repr)
 @pytest.mark.parametrize("leavers", [[3], [3, 4], [5, 0, 7]], ids=["lives-on", "empties", "batch"])
 def test_sampled_updates_are_unbiased_and_their_intervals_cover(estimator, leavers):
     """Permutations are cheap: 42 in each of 90 runs. On ten, Student's t covers too rarely (0.93 of 300 runs, 0.95 on
     42), for a change is 0 until the leaver comes; and thirty runs let the share wander by 0.02."""
     runs, batch = (90, 192) if isinstance(estimator, Permutation) else (30, 48)
+    estimator = estimator or Touched(tuple(leavers))
     game = Cached(random_game(9, seed=5))
     partition = Partition(((0, 1, 2), (3, 4), (5,), (6, 7, 8)))
     before, truth = exact(game, partition), exact(game, partition.without(leavers)).value
-    errors, inside = [], []
+    errors, inside, stated = [], [], []
     for seed in range(runs):
         after = update(before, game, leavers, estimator, Rounds(2), seed=seed, batch=batch)
         errors.append(after.value - truth)
+        stated.append(after.variance)
         inside.append(np.abs(after.value - truth) <= after.half_width() + 1e-12)
     errors = np.array(errors)
     spread = np.maximum(errors.std(0, ddof=1), 1e-12) / len(errors) ** 0.5
     assert np.abs(errors.mean(0) / spread).max() < 4.2
     assert np.mean(inside) > 0.9
+    if not isinstance(estimator, UtilitySampling):  # some of its strata are empty: infinite
+        assert 0.75 < np.mean(stated) / np.mean(errors**2) < 1.7
+
+
+@dataclass(frozen=True)
+class RareSteps:
+    """Like accuracy beside a leaver who matters little: of the coalitions that hold owner 0 few are a step better."""
+
+    owners: int
+    step: float = 0.01
+
+    def utilities(self, coalitions):
+        bits = np.random.default_rng(1).integers(1 << 62, size=self.owners, dtype=np.uint64) * 2 + 1
+        mixed = (coalitions @ bits) * np.uint64(0x9E3779B97F4A7C15)
+        return self.step * (coalitions[:, 0] & (mixed >> np.uint64(32) < 0.03 * 2**32))
+
+
+def test_rare_steps_are_not_taken_for_certain():
+    """Most draws say 0. Without the step, owners of other shards are told that nothing changed, and it did."""
+    game, partition = Cached(RareSteps(18)), Partition.even(18, 3)
+    before, truth = exact(game, partition), exact(game, partition.without([0])).value
+    held = {}
+    for step in (0.0, 0.01):
+        way = Touched((0,), step=step)
+        runs = [update(before, game, [0], way, Rounds(1), seed=seed) for seed in range(20)]
+        held[step] = np.mean([np.abs(run.value - truth)[5:] <= run.half_width()[5:] for run in runs])
+    assert held[0.01] > 0.93
+    assert held[0.0] < 0.85
+
+
+def test_two_more_events_cover_a_count_at_every_rate():
+    """The figure in the docstring of `Touched`: k -+ 1.96 sqrt(k + 2) holds the mean of a Poisson k."""
+    rate, count = np.linspace(0.01, 40, 4000)[:, None], np.arange(200)
+    odds, error = poisson.pmf(count, rate), np.abs(count - rate)
+    for rare, least in ((RARE, 0.931), (0, 0.009)):
+        assert (odds * (error <= 1.96 * np.sqrt(count + rare))).sum(1).min() == pytest.approx(least, abs=1e-3)
+
+
+def test_a_default_update_knows_the_step_of_accuracy():
+    game, partition = RareSteps(24), Partition.even(24, 4)
+    known, unsaid = Cached(WithEmpty(game)), Cached(SimpleNamespace(owners=24, utilities=game.utilities))
+    assert (step_of(known), step_of(unsaid)) == (0.01, 0.0)
+    before = exact(known, partition)
+    wide, narrow = (update(before, each, [0], stop=Rounds(1)) for each in (known, unsaid))
+    np.testing.assert_array_equal(wide.value, narrow.value)
+    assert (wide.variance > narrow.variance).all()
 
 
 def test_only_what_the_leaver_touches_is_evaluated():
@@ -212,9 +267,37 @@ def test_joining_is_an_exit_read_backwards(joiners):
 
 def test_sampled_joining():
     game, partition = random_dividends(13, 60, seed=3), Partition(((0, 1, 2, 3), (4, 5, 6, 7), (8, 9, 10, 11)))
-    after = join(exact(game, partition), game, {12: 1}, Adjusted(), HalfWidth(0.02) | Evaluations(4000))
-    truth = game.s_shapley(after.partition)
-    assert (np.abs(after.value - truth) <= 1.5 * after.half_width() + 1e-9).all()
+    after = join(exact(game, partition), game, {12: 1}, stop=HalfWidth(0.02) | Evaluations(4000))
+    np.testing.assert_allclose(
+        after.value, game.s_shapley(after.partition), atol=1e-10
+    )  # few coalitions: all are asked
+    before, cache = exact(game, partition), Cached(game)
+    runs = [join(before, cache, {12: 1}, Touched((12,)), Rounds(4), seed=seed) for seed in range(8)]
+    beside = [(run.value - after.value) / run.half_width() for run in runs]
+    assert 0.25 < np.sqrt(np.mean(np.square(beside))) < 0.7
+
+
+def test_an_update_enumerates_where_draws_repeat_in_vain():
+    """A width that no sampling reaches: as many draws as there are, then all of them."""
+    game, partition = random_game(15, seed=4), Partition((tuple(range(7)), tuple(range(7, 14)), (14,)))
+    assert partition.coalitions > FEW
+    cache = Cached(game)
+    after = update(exact(cache, partition), cache, [3], stop=HalfWidth(1e-6))
+    assert after.exact
+    assert partition.coalitions < after.lookups < 4 * partition.coalitions
+    np.testing.assert_allclose(after.value, exact(cache, after.partition).value, atol=1e-10)
+
+
+def test_an_exact_value_waits_for_no_samples():
+    """An owner alone beside one large shard has two coalitions to be seen in: its value is exact, and never better."""
+    game, partition = random_dividends(26, 60, seed=3), Partition((tuple(range(25)), (25,)))
+    before = value(game, partition, stop=HalfWidth(10.0) | Rounds(20))
+    after = update(before, game, [0], stop=HalfWidth(10.0) | Rounds(20))
+    for found in (before, after):
+        assert found.status[-1] is Status.EXACT
+        assert found.count[-1] < 20
+    assert before.run.rounds < 20
+    assert after.lookups < 2000
 
 
 def test_exits_and_entries_that_cannot_be():

@@ -7,13 +7,14 @@ from expunge.valuation.constituents import Constituents, Plan, ShardedGame, Trai
 from expunge.valuation.estimator import Ask, Estimate, Estimator, State, Status
 from expunge.valuation.exact import Exact
 from expunge.valuation.front_door import resume, value
-from expunge.valuation.game import Cached, Game, Metered, WithEmpty
+from expunge.valuation.game import Cached, Game, Metered, Stepped, WithEmpty
 from expunge.valuation.multilinear import Multilinear
 from expunge.valuation.neighbours import NeighbourGame
 from expunge.valuation.partition import Partition
 from expunge.valuation.permutation import Permutation
 from expunge.valuation.pricing import Line, Settlement, settle, statement
 from expunge.valuation.stopping import Evaluations, HalfWidth, Rounds, Seconds, Stop
+from expunge.valuation.touched import Touched
 from expunge.valuation.training import CoalitionTrainer, owners_of, partition_of, training_game
 from expunge.valuation.truncated import Truncated
 from expunge.valuation.update import Differential, join, update
@@ -48,7 +49,9 @@ __all__ = [
     "ShardedGame",
     "State",
     "Status",
+    "Stepped",
     "Stop",
+    "Touched",
     "Trainer",
     "Truncated",
     "UtilitySampling",

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from expunge.errors import ProgrammerError
-from expunge.valuation.blocks import Block, blocks, spread
+from expunge.valuation.blocks import Block, blocks, divisor, spread
 from expunge.valuation.estimator import Ask, Estimate, State, Status
 from expunge.valuation.partition import Partition
 from expunge.valuation.strata import Stratum, allocate, draw, strata
@@ -106,7 +106,7 @@ class Adjusted:
         left = _spared(plan, state["have"])
         share = np.where(np.isfinite(left), state["noise"], 1.0) * left * _cells(plan) ** 2
         counts = [state["have"][_strata_of(plan, number)] for number in range(len(parts))]
-        width, scale = partition.width, _divisor(partition)
+        width, scale = partition.width, divisor(partition)
         total = float(state["ends"] @ [-1, 1]) + spread(partition, state["sums"])
         variance = _over_blocks(partition, plan, share) / scale**2
         weight = _over_blocks(partition, plan, share**2 / state["freedom"]) / scale**4
@@ -264,13 +264,6 @@ def _spared(plan: tuple[Stratum, ...], have: Int[np.ndarray, " strata"]) -> Floa
     limit = _limits(plan)
     sampled = 1 / np.maximum(have - 1, 1) - 1 / np.maximum(limit - 1, 1)
     return np.where(have >= limit, 0.0, np.where(have > 1, np.maximum(sampled, 0.0), np.inf))
-
-
-def _divisor(partition: Partition) -> Float[np.ndarray, " width"]:
-    """m |d| for each owner, 1 in columns of nobody."""
-    size = np.ones(partition.width)
-    size[list(partition.shard_of)] = [partition.sizes[shard] for shard in partition.shard_of.values()]
-    return np.asarray(size * len(partition.shards))
 
 
 def _over_blocks(

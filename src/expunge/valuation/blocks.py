@@ -89,6 +89,13 @@ def _places(partition: Partition) -> tuple[Int[np.ndarray, " places"], Int[np.nd
     return owner, np.repeat(np.arange(len(units)), np.array([len(unit) for unit in units], dtype=np.int64))
 
 
+def divisor(partition: Partition) -> Float[np.ndarray, " width"]:
+    """m |d| for each owner, 1 in columns of nobody."""
+    size = np.ones(partition.width)
+    size[list(partition.shard_of)] = [partition.sizes[shard] for shard in partition.shard_of.values()]
+    return np.asarray(size * len(partition.shards))
+
+
 def subset(rank: int, size: int, of: int) -> list[int]:
     """Subset number `rank` of `size` out of 0..of-1, in lexicographic order.
 

@@ -168,6 +168,11 @@ class ShardedGame:
         return self._owners
 
     @property
+    def step(self) -> float:
+        """Accuracy moves by one test record's share at least; no least difference is known of another measure."""
+        return 1 / len(self._targets) if self._measure is accuracy else 0.0
+
+    @property
     def trainings(self) -> int:
         """Constituents trained so far; those that came from `restore` were trained elsewhere."""
         return self._trained

@@ -15,7 +15,7 @@ class Game(Protocol):
     """A cooperative game: what each coalition of owners achieves. Many coalitions are asked for at once.
 
     Owners are the columns 0..owners-1 of a coalition matrix. A column keeps its meaning when owners leave: a leaver's
-    column is simply False from then on.
+    column is simply False from then on. A game whose utilities come in steps, like accuracy, says so (`Stepped`).
     """
 
     @property
@@ -35,6 +35,20 @@ class Metered(Game, Protocol):
         """Utilities evaluated so far."""
 
 
+@runtime_checkable
+class Stepped(Game, Protocol):
+    """A game that knows the least difference between two of its utilities."""
+
+    @property
+    def step(self) -> float:
+        """That difference; 0 where there is none."""
+
+
+def step_of(game: Game) -> float:
+    """The game's step, 0 where it names none."""
+    return game.step if isinstance(game, Stepped) else 0.0
+
+
 @dataclass(frozen=True)
 class WithEmpty:
     """`game`, but the empty coalition is worth `empty`.
@@ -51,6 +65,11 @@ class WithEmpty:
     def owners(self) -> int:
         """Number of columns."""
         return self.game.owners
+
+    @property
+    def step(self) -> float:
+        """That of `game`."""
+        return step_of(self.game)
 
     def utilities(self, coalitions: Bool[np.ndarray, "coalitions owners"]) -> Float[np.ndarray, " coalitions"]:
         """As `game`; the empty coalition is never asked of it."""
@@ -81,6 +100,11 @@ class Cached:
     def owners(self) -> int:
         """Number of columns."""
         return self.game.owners
+
+    @property
+    def step(self) -> float:
+        """That of `game`."""
+        return step_of(self.game)
 
     @property
     def evaluations(self) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from expunge.errors import ProgrammerError
+from expunge.valuation.estimator import Status
 from expunge.valuation.values import Values
 
 
@@ -94,8 +95,9 @@ class HalfWidth(Stop):
     - `width`: in units of the utility, > 0.
     - `confidence`: of each interval.
     - `together`: widen them (Bonferroni) so that `confidence` holds for all owners at once.
-    - `least`: samples that must inform each owner first. No interval can see what no sample saw: a utility that is
-      flat almost everywhere looks certain too early, and marginals are skewed (few owners come first).
+    - `least`: samples that must inform each owner first, unless the value is exact. No interval can see what no sample
+      saw: a utility that is flat almost everywhere looks certain too early, and marginals are skewed (few owners come
+      first).
 
     **Raises:** `ProgrammerError("bad-hyperparameter")`.
     """
@@ -110,8 +112,12 @@ class HalfWidth(Stop):
             raise ProgrammerError("bad-hyperparameter", "width > 0, confidence in (0, 1), least >= 2")
 
     def met(self, values: Values) -> bool:
-        """All intervals are narrow, on enough samples."""
-        return self._widest(values) <= self.width and (values.exact or bool((values.count >= self.least).all()))
+        """All intervals are narrow, on enough samples; an exact value needs none more, and may have few to give."""
+        enough = [
+            count >= self.least or status is Status.EXACT
+            for count, status in zip(values.count.tolist(), values.status, strict=True)
+        ]
+        return self._widest(values) <= self.width and all(enough)
 
     def share(self, values: Values) -> float:
         """A half-width falls with the square root of the samples."""

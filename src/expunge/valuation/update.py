@@ -8,12 +8,13 @@ partition, of the differential game
     W(C) = U(C minus leavers) - U(C).
 
 W is 0 wherever no leaver is in C: nothing to evaluate. Elsewhere it is small: few samples are enough. Any estimator
-values it, `Exact` included. `docs/valuation.md` unfolds this into the cases of the paper and names the one that the
-paper's lemma leaves out (the leaver's shard lives on; the owner is elsewhere).
+values it, `Exact` included; `Touched`, the default, draws only coalitions with a leaver. `docs/valuation.md` unfolds
+this into the cases of the paper and names the one that the paper's lemma leaves out (the leaver's shard lives on; the
+owner is elsewhere).
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -21,19 +22,23 @@ from jaxtyping import Bool, Float
 from expunge.errors import ProgrammerError
 from expunge.progress import Progress
 from expunge.randomness import derive
-from expunge.valuation.adjusted import Adjusted
 from expunge.valuation.estimator import Estimator, Status
+from expunge.valuation.exact import Exact
 from expunge.valuation.front_door import value
-from expunge.valuation.game import Cached, Game, Metered
+from expunge.valuation.game import Cached, Game, Metered, step_of
 from expunge.valuation.partition import Partition
 from expunge.valuation.stopping import HalfWidth, Stop
+from expunge.valuation.touched import Touched
 from expunge.valuation.values import Values
 
 STEP = 128
 """Coalitions asked for in each of the first rounds: a change takes few, and most of a wide round would be too many."""
 
-LEAST = 50
-"""Samples that must inform each owner of a change: half of what values need. Where no leaver is, W is 0 for certain."""
+LEAST = 20
+"""Samples that must inform each owner of a change: fewer than for values. None is spent where W is 0 for certain."""
+
+FEW = 512
+"""Permitted coalitions that are all evaluated: not many more than a pilot takes, and nothing is left to estimate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +93,8 @@ def update(
     **Arguments:**
 
     - `game`: the game before the exit; a `Cached` one saves what was evaluated before.
-    - `estimator`: of the change; `Adjusted(fine=2)`, whose pilot is small, unless given.
+    - `estimator`: of the change; unless given `Touched(leavers)`, which knows where W is 0, and `Exact()` where there
+      are at most `FEW` coalitions or as many as there are were drawn before `stop` was met.
     - `stop`: judges the *change*, whose variance adds to that of `values`; `HalfWidth(0.005, least=LEAST)`
       unless given.
     - the others as for `value`. Draws are independent of those behind `values`, even at the same seed.
@@ -97,12 +103,13 @@ def update(
     """
     gone = tuple(sorted(set(leavers)))
     left = values.partition.without(gone)
-    change = value(
+    drawn = derive(seed, f"valuation/update/{gone}/{values.partition.shards}")
+    change = _change(
         Differential(_metered(game), gone),
         values.partition,
-        estimator or Adjusted(fine=2),
-        stop or HalfWidth(0.005, least=LEAST),
-        seed=derive(seed, f"valuation/update/{gone}/{values.partition.shards}"),
+        estimator,
+        stop,
+        seed=drawn,
         batch=batch,
         progress=progress,
     )
@@ -136,16 +143,58 @@ def join(
     for owner, shard in joiners.items():
         grown = grown.including(owner, shard)
     new = tuple(sorted(joiners))
-    change = value(
-        Differential(_metered(game), new, sign=-1),
-        grown,
-        estimator or Adjusted(fine=2),
-        stop or HalfWidth(0.005, least=LEAST),
-        seed=derive(seed, f"valuation/join/{new}/{grown.shards}"),
-        batch=batch,
-        progress=progress,
+    drawn = derive(seed, f"valuation/join/{new}/{grown.shards}")
+    change = _change(
+        Differential(_metered(game), new, sign=-1), grown, estimator, stop, seed=drawn, batch=batch, progress=progress
     )
     return _combined(values, change, grown)
+
+
+@dataclass(frozen=True)
+class _AsMany(Stop):
+    """So many coalitions were asked for, known ones included."""
+
+    count: int
+
+    def met(self, values: Values) -> bool:
+        """They were."""
+        return self.share(values) >= 1
+
+    def share(self, values: Values) -> float:
+        """Asked for so far."""
+        return min(1.0, values.lookups / self.count)
+
+
+def _change(
+    game: Differential,
+    partition: Partition,
+    estimator: Estimator | None,
+    stop: Stop | None,
+    *,
+    seed: int,
+    batch: int,
+    progress: Progress | None,
+) -> Values:
+    """The values of the differential game.
+
+    Unless an estimator is named, enumeration where there are few coalitions, and where as many as there are were drawn
+    in vain: a draw repeats what was seen, and beside contexts none is the last.
+    """
+    rule = stop or HalfWidth(0.005, least=LEAST)
+    if estimator is not None or partition.coalitions <= FEW:
+        return value(game, partition, estimator or Exact(), rule, seed=seed, batch=batch, progress=progress)
+    count, touched = partition.coalitions, Touched(game.gone, step=step_of(game.game))
+    ends = rule | _AsMany(count) if count <= Exact().limit else rule
+    found = value(game, partition, touched, ends, seed=seed, batch=batch, progress=progress)
+    if found.exact or rule.met(found):
+        return found
+    whole = value(game, partition, Exact(), rule, progress=progress)
+    return replace(
+        whole,
+        evaluations=found.evaluations + whole.evaluations,
+        lookups=found.lookups + whole.lookups,
+        seconds=found.seconds + whole.seconds,
+    )
 
 
 def _metered(game: Game) -> Metered:
