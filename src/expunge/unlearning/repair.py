@@ -167,7 +167,8 @@ def _pulled(
     count = (nearest >= 0).sum(1, keepdim=True)
     place, share = torch.rand(2, len(part), 1, generator=draw)
     picked = nearest.gather(1, (place * count).long().minimum(count - 1).clamp_min(0))[:, 0]
-    return (flat + 0.5 * share * (count > 0) * (around[picked] - flat)).reshape(part.features.shape)
+    moved: Tensor = flat + 0.5 * share * (count > 0) * (around[picked] - flat)
+    return moved.reshape(part.features.shape)
 
 
 CLAIM = Claim(
