@@ -1,13 +1,14 @@
 """Requests through the gate: switched on and off, held, released, denied, killed, and altered copies."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from expunge.auditing import Accuracy
 from expunge.errors import ExpungeError
-from expunge.journey import artifacts, carry_out, decisions, earlier, requests, screened, worker
+from expunge.journey import artifacts, carry_out, decisions, earlier, requests, screened, steps, worker
 from expunge.journey.desk import Desk
 from expunge.journey.transitions import State
 from expunge.journey.workspace import Workspace
@@ -16,7 +17,7 @@ from expunge.networks import MLP
 from expunge.records import Records
 from expunge.screening import Calibration, Combined, Level
 from expunge.training import SGD, Recipe
-from expunge.unlearning import Retrain
+from expunge.unlearning import Repair, Retrain
 from expunge.unlearning.repair import OTHER_RECIPE
 
 
@@ -140,6 +141,7 @@ def test_a_calibration_survives_its_plain_form(desk: Desk) -> None:
 def test_a_held_request_is_released_to_be_deleted_and_repaired(
     desk: Desk, few: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(steps, "Repair", partial(Repair, copies=2, work=3))  # the audit trains 13 models of that recipe
     hold_everything(desk)
     name = held(desk, sorted(set(few.train.owners))[0])
     with desk.workspace.store() as store:
@@ -152,6 +154,7 @@ def test_a_held_request_is_released_to_be_deleted_and_repaired(
         shown = screened.decided(store, found, record)
     assert found.state is State.CLOSED
     assert (done["method"], done["claim"]["kind"]) == ("repair", "exact")
+    assert (done["parameters"]["copies"], done["parameters"]["work"]) == (2, 3)
     assert "augmented recipe from scratch" in done["claim"]["reference"]
     assert OTHER_RECIPE in done["degraded"]
     assert shown["verdict"] == screened.SURPASSED

@@ -172,6 +172,15 @@ def test_the_company_in_a_stack_changes_no_bit(few: Records):
         assert same_bits(part, [whole[number] for number in kept])
 
 
+def test_one_long_stage_is_stacked_alone_and_keeps_its_bits(few: Records, monkeypatch, widths: list[int]):
+    recipe, courses = Recipe(MLP((17,))), plan(len(few.train), [200], epochs=1)
+    alone = run_courses(recipe, few.train, courses).states
+    assert widths == []
+    monkeypatch.setattr(lanes, "LONG", courses[0].stages[0].steps(recipe.batch_size))
+    assert same_bits(run_courses(recipe, few.train, courses).states, alone)
+    assert widths == [1]
+
+
 def test_a_stage_starts_where_the_one_before_ended(few: Records):
     rows = tuple(range(200))
     stages = (Stage("first", rows[:100], 1), Stage("nothing", (), 1), Stage("second", rows, 1))

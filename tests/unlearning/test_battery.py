@@ -60,7 +60,7 @@ METHODS = [
     Influence(records=100),
     Influence(solver="woodbury", rank=40, scale=0.2, damping=0.1),
     FisherForgetting(),
-    Repair(copies=1),
+    Repair(copies=1, work=2),
 ]
 # Repair is exact for a pipeline of its own: tests/unlearning/test_repair.py.
 EXACT = [each for each in METHODS if each.describe().kind is ClaimKind.EXACT and not isinstance(each, Repair)]

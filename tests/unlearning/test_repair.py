@@ -11,10 +11,10 @@ from expunge.errors import ExpungeError
 from expunge.networks import MLP
 from expunge.records import Records
 from expunge.training import Recipe, Trained
-from expunge.unlearning import ClaimKind, Repair, Unlearned, prepare, unlearn
+from expunge.unlearning import ClaimKind, Repair, Unlearned, prepare, repair, unlearn
 from expunge.unlearning.repair import OTHER_RECIPE
 
-WAY = Repair(copies=2)
+WAY = Repair(copies=2, work=3)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,29 @@ def test_the_run_is_recorded_as_what_it_is(
     assert not set(forget) & set(repaired.records.ids)
 
 
+def test_the_work_is_the_same_however_many_copies_there_are(
+    plain_model: Trained, few: Records, forget: tuple[str, ...]
+) -> None:
+    deletion = prepare(plain_model, few, forget)
+    plans = [Repair(copies=copies, work=6).plan(deletion) for copies in (1, 5, 40)]
+    for plan in plans:
+        assert 5.5 < plan.gradient_evaluations / plan.retraining_evaluations < 6.5
+
+
+def test_fewer_copies_than_asked_for_are_no_secret(
+    plain_model: Trained, few: Records, forget: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = few.without(forget)
+    monkeypatch.setattr(repair, "MOST_NUMBERS", 3 * left.train.features.numel())
+    way = replace(WAY, copies=9)
+    assert way.held(left) == 2
+    assert len(way.augmented(left, 0)) == 3 * len(left.train)
+    plan, done = way.plan(prepare(plain_model, few, forget)), unlearn(plain_model, few, forget, way)
+    assert plan.gradient_evaluations == done.cost.gradient_evaluations
+    assert any("room for 2" in note for note in plan.notes)
+    assert any("room for 2" in note for note in done.degraded)
+
+
 def test_copies_keep_class_and_range_and_stay_near(few: Records) -> None:
     found = replace(WAY, turn=0.0, stretch=0.0, shift=0.0).augmented(few, 0)
     count = len(few.train)
@@ -85,7 +108,7 @@ def test_other_records_move_towards_one_of_the_nearest_of_their_class() -> None:
 def test_shards_and_nonsense_are_refused(sharded_model: Trained, few: Records, forget: tuple[str, ...]) -> None:
     with pytest.raises(ExpungeError, match="one network"):
         unlearn(sharded_model, few, forget, WAY)
-    for wrong in ({"copies": 0}, {"turn": -1.0}, {"stretch": 1.0}):
+    for wrong in ({"copies": 0}, {"turn": -1.0}, {"stretch": 1.0}, {"work": 0.0}, {"work": float("inf")}):
         with pytest.raises(ExpungeError):
             Repair(**wrong)
 

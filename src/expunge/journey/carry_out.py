@@ -133,10 +133,11 @@ def audited(
     view = _view(store, records, retained, recipe)
     after = artifacts.read_model(store, holder)
     pool = retained.train if repair is None else repair.augmented(retained, recipe.seed)
-    references = retrain_references(recipe, pool, seed=seed, executor=executor, progress=progress)
+    beside = recipe if repair is None else repair.lengthened(recipe, retained)
+    references = retrain_references(beside, pool, seed=seed, executor=executor, progress=progress)
     part = view.records.train
     subject = Subject(
-        recipe,
+        beside,
         view.before,
         after,
         part.select([part.row_of[record] for record in gone]),

@@ -85,7 +85,7 @@ def floor(records: Records, seed: int, requests: int, repairs: int) -> list[Row]
 
 
 SHADOWS: Final = 16
-"""Shadow models of the augmented recipe, each nine times as long in training as one of the plain recipe."""
+"""Shadow models of the augmented recipe, each 36 times as long in training as one of the plain recipe."""
 
 UNITED: Final = 6
 """Targets whose selections one request unites, so that they share a retrained and a repaired network."""
@@ -116,7 +116,7 @@ def audited(records: Records, seed: int, most: int) -> list[Row]:
 def against_repair(records: Records, seed: int, count: int) -> list[Row]:
     """The attacker who expects repair: influence on a repaired model, for the targets that lie lowest in that one."""
     made, rows = trained(records, seed), list[Row]()
-    strong = train(made.model.recipe, Repair().augmented(records, seed)).model
+    strong = _strong(made.model.recipe, records)
     for group, some in _together(strong, records, count):
         task = Task(records, made, Repair(), some, _budget(records), surrogate=strong, seed=seed)
         crafted = united(task, Select())
@@ -152,8 +152,8 @@ def _repaired(task: Task, attack: Requester, group: str) -> Row:
 
 
 def _by_nearest(task: Task, crafted: Crafted, after: Model) -> Row:
-    """What a learner without weights makes of the records that repair has: which targets it gets wrong as well."""
-    known = Repair().augmented(task.records.without(crafted.forget), task.trained.model.recipe.seed)
+    """What a learner without weights makes of the records and eight moved copies: what it gets wrong as well."""
+    known = Repair(copies=8).augmented(task.records.without(crafted.forget), task.trained.model.recipe.seed)
     targets, test = task.targets, task.records.test
     wrong = nearest(known, targets) != targets.targets
     both = wrong & (after.predict(targets.features) != targets.targets)
@@ -171,11 +171,11 @@ def _lira(task: Task, crafted: Crafted, after: Model) -> Row:
     """The primary audit of a repaired model, as a receipt has it: everything beside it is of the repair's recipe."""
     records, retained, recipe = task.records, task.records.without(crafted.forget), task.trained.model.recipe
     forgotten = records.train.select([records.train.row_of[record] for record in sorted(crafted.forget)])
-    strong = train(recipe, Repair().augmented(records, recipe.seed)).model
-    references = retrain_references(recipe, Repair().augmented(retained, recipe.seed), seed=task.seed)
+    longer = Repair().lengthened(recipe, retained)
+    references = retrain_references(longer, Repair().augmented(retained, recipe.seed), seed=task.seed)
     subject = Subject(
-        recipe,
-        strong,
+        longer,
+        _strong(recipe, records),
         after,
         forgotten,
         retained.train,
@@ -188,6 +188,11 @@ def _lira(task: Task, crafted: Crafted, after: Model) -> Row:
     low, high = found.after.interval or (None, None)
     shown = {"lira_auc": found.after.value, "lira_low": low, "lira_high": high, "lira_before": found.before.value}
     return {**shown, "lira_finding": str(found.finding), "lira_floor": list(found.floor or ())}
+
+
+def _strong(recipe: Recipe, records: Records) -> Model:
+    """What repair would make of all the records: the model of an attacker who expects it, and of an audit's before."""
+    return train(Repair().lengthened(recipe, records), Repair().augmented(records, recipe.seed)).model
 
 
 def _moved(task: Task, crafted: Crafted, after: Model) -> bool:

@@ -137,7 +137,9 @@ _FLIPPED = ("flips", "unrepaired_flips")
 def _nearest(own: Sequence[Row]) -> Iterator[StudyClaim]:
     """What a learner of another kind makes of what is left: whether the network is what fails the targets."""
     wrong = [number < r["nearest_flips"] for r in own for number in range(r["targets"])]
-    yield share_claim("repair.flips_left_nearest", wrong, "three nearest neighbours on the same records and copies")
+    yield share_claim(
+        "repair.flips_left_nearest", wrong, "three nearest neighbours on the same records, eight copies each"
+    )
     low = [number < r["nearest_flips"] for r in own if r["group"] == "lowest 5 %" for number in range(r["targets"])]
     yield share_claim("repair.flips_left_nearest_low_margin", low, "margins lowest 5 %")
     both = [number < r["both"] for r in own for number in range(r["flips"])]

@@ -49,6 +49,9 @@ def run_lanes(
 
 Member = tuple[int, Stage]
 
+LONG = 4000
+"""Steps from which one network alone is worth a stack: it takes fewer calls a step, once `agrees` is paid for."""
+
 
 def _sort(
     recipe: Recipe, records: Records, modules: Sequence[nn.Module], todo: Sequence[Member], store: Checkpoints
@@ -68,7 +71,8 @@ def _sort(
     stacks: list[tuple[Layers, list[Member]]] = []
     for (layers, width, _), members in groups.items():
         for part in _parts(recipe, layers, members):
-            if len(part) > 1 and agrees(layers, recipe, width):
+            worth = len(part) > 1 or part[0][1].steps(recipe.batch_size) >= LONG
+            if worth and agrees(layers, recipe, width):
                 stacks.append((layers, part))
             else:
                 alone += part
