@@ -107,17 +107,19 @@ def test_short_runs_are_timed_again(least: float, runs: int) -> None:
     assert 0 < seconds < 5
 
 
+@pytest.mark.parametrize("head", [5.0, 0.4])
 @pytest.mark.parametrize(("untouched", "newton", "answered"), [(4.0, 3.9, True), (4.0, 1.0, True), (2.5, 2.4, False)])
-def test_marks_that_nobody_finds_answer_nothing(untouched: float, newton: float, answered: bool) -> None:
+def test_marks_that_nobody_finds_answer_nothing(untouched: float, newton: float, answered: bool, head: float) -> None:
     rows = [
         {"method": "none", "claim": "", "z": -untouched},
-        {"method": "none, fixed features", "claim": "", "z": -5.0},
+        {"method": "none, fixed features", "claim": "", "z": -head},
         {"method": "certified-head", "claim": "certified", "z": 0.3},
         {"method": "newton", "claim": "empirical", "z": -newton},
     ]
     clean, kept = _poison(rows)
     assert (clean.value, kept.value) == ((1.0, newton) if answered else (None, None))
     assert kept.holds is (newton >= 2.6 if answered else None)
+    assert ("of the head it tells nothing" in clean.why) is (answered and head < 2.6)
 
 
 @pytest.mark.slow

@@ -158,15 +158,17 @@ def _audits(parts: dict[str, list[Row]]) -> list[StudyClaim]:
 def _poison(rows: Sequence[Row]) -> list[StudyClaim]:
     """Whether the marks are gone; no answer where they are not even found in a model that nothing was taken from."""
     sizes = {row["method"]: abs(row["z"]) for row in rows}
-    weakest = min(size for name, size in sizes.items() if name.startswith("none"))
+    network, head = sizes["none"], sizes["none, fixed features"]
     names, marks = ("poison.certified_and_exact_clean", "poison.newton_z"), ("1", ">= 2.6: still there")
-    if weakest < FOUND:
-        why = f"the marks are not found in the untouched model either (|Z| {weakest:.2f}): too few records to tell"
+    if network < FOUND:
+        why = f"the marks are not found in the untouched network either (|Z| {network:.2f}): too few records to tell"
         return [StudyClaim(name, None, None, mark, None, why) for name, mark in zip(names, marks, strict=True)]
     clean = all(sizes[row["method"]] < FOUND for row in rows if row["claim"] in ("certified", "exact"))
+    idle = f"of the head it tells nothing: before the deletion it shows no marks either (|Z| {head:.2f})"
+    why = idle if head < FOUND else ""
     kept = sizes["newton"]
     return [
-        StudyClaim(names[0], float(clean), None, marks[0], clean),
+        StudyClaim(names[0], float(clean), None, marks[0], clean, why),
         StudyClaim(names[1], kept, None, marks[1], kept >= FOUND),
     ]
 
