@@ -61,7 +61,7 @@ def is_wide(table: Table) -> bool:
     """Whether a table is too wide to stand beside its figure: by letters, for no browser is here to ask."""
     body = [[Markup(cell(content, table.unit(n))).striptags() for n, content in enumerate(row)] for row in table.rows]
     words = [[max(name.split(), key=len, default="")] for name in table.columns]
-    columns = [words[n] + [row[n].partition(" [")[0] for row in body] for n in range(len(words))]
+    columns = [words[n] + [line for row in body for line in row[n].split(" [")] for n in range(len(words))]
     return sum(min(22, max(map(len, column))) + 2.5 for column in columns) > BESIDE
 
 
