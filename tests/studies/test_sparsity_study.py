@@ -65,10 +65,10 @@ def test_a_stamp_changes_a_corner_alone(records: Records) -> None:
 
 @pytest.fixture(scope="module")
 def results(records: Records, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """Every cell, and few trials: what the networks learn in so few steps is asked below, on all the digits."""
     out = tmp_path_factory.mktemp("sparsity")
-    study = SparsityStudy(
-        methods=(FineTune(), L1Sparse(), SSD()), shadows=(8, 8), references=(4, 4), budget=0.6, classes=1
-    )
+    few = SparsityStudy(methods=(FineTune(), L1Sparse(), SSD()), shadows=(8, 8), references=(4, 4))
+    study = replace(few, budget=1.0, classes=1, epochs=6)
     quarter = records.select(range(0, len(records), 4))
     run_study(study, Setting(quarter, "digits", "small", (0,)), out)
     assert "<svg" in (out / "report.html").read_text()

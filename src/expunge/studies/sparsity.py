@@ -1,7 +1,7 @@
 """Study `sparsity`: prune first, unlearn under an L1 penalty, and every other method tuned (Jia et al., 2023)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from expunge.errors import OperatorError
@@ -59,7 +59,7 @@ class SparsityStudy:
     **Arguments:** `methods`: compared in the two main scenarios; `shadows`, `references`: shadow models of LiRA and
     retrained references behind the noise floor, at small and at full scale; `budget`: of the tuning of one method in
     these scenarios, as a share of one retraining; `classes`: that a class-wise method is tuned on, for one forgets more
-    easily than the next.
+    easily than the next; `epochs`: of training, except where records are learnt by heart.
     """
 
     name: str = "sparsity"
@@ -68,6 +68,7 @@ class SparsityStudy:
     references: tuple[int, int] = (8, 12)
     budget: float = BUDGET
     classes: int = 3
+    epochs: float = 15
 
     def cells(self, setting: Setting) -> Sequence[str]:
         """One for each scenario and set of seeds: what is tuned once serves all the seeds of a cell.
@@ -91,6 +92,7 @@ class SparsityStudy:
         full, seeds = setting.scale == "full", setting.seeds
         measured = partial(scenario, seeds=seeds, budget=self.budget)
         ground, heart = Ground.of(setting.records, setting.scale), Ground.by_heart(setting.records)
+        ground = replace(ground, recipe=replace(ground.recipe, epochs=self.epochs))
         cells: dict[str, Callable[[], list[Row]]] = {
             "class": lambda: measured(ground, "class", one_class, methods=self.methods, choosing=self.classes),
             "class-sparse": lambda: measured(

@@ -143,7 +143,11 @@ def _sparse(rows: Sequence[Row]) -> Iterator[StudyClaim]:
     for level in (0.95, 0.99):
         yield _prune_claim(rows, level)
     dense, pruned = (of(rows, "class", "fine-tune", level) for level in (0.0, 0.95))
-    yield mean_claim("prune95.cnn.ua_gain", _differences(pruned, dense, "ua"), "printed with its sign, never promised")
+    claim = mean_claim(
+        "prune95.cnn.ua_gain", _differences(pruned, dense, "ua"), "printed with its sign, never promised"
+    )
+    back = sum("Collapse" in row.get("degraded", "") for row in pruned)
+    yield replace(claim, why=f"a collapse was taken back in {back} of {len(pruned)} sparse runs" if back else claim.why)
 
 
 def _prune_claim(rows: Sequence[Row], level: float) -> StudyClaim:
