@@ -196,7 +196,8 @@ def test_what_is_no_result_is_refused(results: dict):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [(">= 5", (">", 5.0)), ("<= 0.05", ("<", 0.05)), ("> 1", (">", 1.0)), ("1", ("=", 1.0)), ("≥ -2e-3", (">", -0.002)),
-     ("== 1", ("=", 1.0)), ("every row", None), ("", None), (None, None), ("> 1 or so", None)],
+     ("== 1", ("=", 1.0)), ("every row", None), ("", None), (None, None), ("> 1 or so", None),
+     (">= 25, at that rate", (">", 25.0)), ("1, 2", None), ("every row, twice", None)],
 )  # fmt: skip
 def test_marks_are_read(text: str | None, expected: tuple[str, float] | None):
     assert mark(text) == expected

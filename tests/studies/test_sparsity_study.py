@@ -15,7 +15,7 @@ from expunge.studies.sparsity_applications import backdoor, stamped
 from expunge.studies.sparsity_cells import doses
 from expunge.studies.sparsity_claims import sparsity_claims
 from expunge.studies.sparsity_ground import TUNING_SEED, Ground, at_random, memorised, one_class, one_owner
-from expunge.studies.sparsity_scene import auc, gap, row, scenario
+from expunge.studies.sparsity_scene import BARE, SMALL_RATE, auc, gap, row, scenario
 from expunge.unlearning import SSD, FineTune, L1Sparse
 
 NAMED = {
@@ -65,10 +65,10 @@ def test_a_stamp_changes_a_corner_alone(records: Records) -> None:
 
 @pytest.fixture(scope="module")
 def results(records: Records, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """Every cell, and few trials: what the networks learn in so few steps is asked below, on all the digits."""
     out = tmp_path_factory.mktemp("sparsity")
-    study = SparsityStudy(
-        methods=(FineTune(), L1Sparse(), SSD()), shadows=(8, 8), references=(4, 4), budget=0.6, classes=1
-    )
+    few = SparsityStudy(methods=(FineTune(), L1Sparse(), SSD()), shadows=(8, 8), references=(4, 4))
+    study = replace(few, budget=1.0, classes=1, epochs=6)
     quarter = records.select(range(0, len(records), 4))
     run_study(study, Setting(quarter, "digits", "small", (0,)), out)
     assert "<svg" in (out / "report.html").read_text()
@@ -79,7 +79,18 @@ def test_every_claim_and_column_is_there(results: dict) -> None:
     assert {claim["name"] for claim in results["claims"]} >= NAMED
     assert all(row.keys() >= COLUMNS for row in results["rows"])
     scenarios = {row["scenario"] for row in results["rows"]}
-    assert {"class", "random 10 %", "one owner", "hard", "dose", "prune-first", "backdoor", "transfer"} <= scenarios
+    assert {
+        "class",
+        SMALL_RATE,
+        "random 10 %",
+        "sequential",
+        "one owner",
+        "hard",
+        "dose",
+        "prune-first",
+        "backdoor",
+        "transfer",
+    } <= scenarios
     assert {row["sparsity"] for row in results["rows"]} >= {0.0, 0.95, 0.99}
 
 
@@ -161,6 +172,20 @@ def test_the_dose_on_all_the_digits(records: Records) -> None:
     assert rising[max(rising)] > 90 > 50 > rising[min(rising)]
     penalised = [row["ua"] for row in rows if row["method"] == "l1-sparse"]
     assert penalised == sorted(penalised)
+
+
+def test_the_papers_gain_is_of_one_small_rate_and_the_tuned_ones_stand_beside_it() -> None:
+    """Each gain is against the fine-tuning that its name says."""
+    steady = {"mia": 100.0, "ra": 99.0, "ta": 95.0, "rte": 0.2, "rte_tuned": 1.0}
+    ua = {("class", "l1-sparse"): 100.0, ("class", BARE): 90.0, ("class", "fine-tune"): 98.0}
+    ua |= {(SMALL_RATE, "l1-sparse"): 99.5, (SMALL_RATE, BARE): 2.5}
+    rows = [row(name, method, 0, ua=own, **steady) for (name, method), own in ua.items()]
+    found = {claim.name: claim for claim in sparsity_claims(rows)}
+    assert (found["ft.class.ua"].value, found["l1.class.ua"].value) == (2.5, 100.0)
+    assert found["l1.gain_over_ft"].value == 97.0
+    assert found["l1.gain_over_ft"].holds
+    assert found["l1.gain_at_tuned_rate"].value == 10.0
+    assert found["l1.gain_over_tuned_ft"].value == 2.0
 
 
 def test_numbers_and_few_records_are_refused(records: Records, tmp_path: Path) -> None:

@@ -18,13 +18,14 @@ _MARK = re.compile(
 
 
 def mark(target: str | None) -> tuple[str, float] | None:
-    """Sign and number of a mark such as `">= 5"`; `None` for a mark in words.
+    """Sign and number of a mark such as `">= 5"` or `">= 5, in points"`; `None` for a mark in words.
 
-    >>> mark(">= 5"), mark("1"), mark("every row")
-    (('>', 5.0), ('=', 1.0), None)
+    >>> mark(">= 5"), mark("<= 2, in points"), mark("1"), mark("every row")
+    (('>', 5.0), ('<', 2.0), ('=', 1.0), None)
     """
-    found = _MARK.fullmatch(target or "")
-    if found is None:
+    number, comma, _ = (target or "").partition(",")
+    found = _MARK.fullmatch(number)
+    if found is None or (comma and not found["sign"]):
         return None
     sign = (found["sign"] or "=")[0].replace("≥", ">").replace("≤", "<")
     return sign, float(found["number"])

@@ -1,7 +1,7 @@
 """Study `sparsity`: prune first, unlearn under an L1 penalty, and every other method tuned (Jia et al., 2023)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from expunge.errors import OperatorError
@@ -9,7 +9,7 @@ from expunge.reports.study import StudyFigure
 from expunge.studies.claims import StudyClaim
 from expunge.studies.frame import Row, Setting
 from expunge.studies.sparsity_applications import backdoor, transfer
-from expunge.studies.sparsity_cells import doses, prune_first, sequential
+from expunge.studies.sparsity_cells import doses, prune_first, same_rate, sequential
 from expunge.studies.sparsity_claims import RANDOM, sparsity_claims
 from expunge.studies.sparsity_figures import sparsity_figures
 from expunge.studies.sparsity_ground import Ground, at_random, memorised, one_class, one_owner
@@ -59,7 +59,7 @@ class SparsityStudy:
     **Arguments:** `methods`: compared in the two main scenarios; `shadows`, `references`: shadow models of LiRA and
     retrained references behind the noise floor, at small and at full scale; `budget`: of the tuning of one method in
     these scenarios, as a share of one retraining; `classes`: that a class-wise method is tuned on, for one forgets more
-    easily than the next.
+    easily than the next; `epochs`: of training, except where records are learnt by heart.
     """
 
     name: str = "sparsity"
@@ -68,6 +68,7 @@ class SparsityStudy:
     references: tuple[int, int] = (8, 12)
     budget: float = BUDGET
     classes: int = 3
+    epochs: float = 15
 
     def cells(self, setting: Setting) -> Sequence[str]:
         """One for each scenario and set of seeds: what is tuned once serves all the seeds of a cell.
@@ -77,7 +78,8 @@ class SparsityStudy:
         if setting.records.classes < 2 or len(setting.records.train) < 100:
             raise OperatorError("bad-data", "the study needs classes and at least 100 training records")
         image = len(setting.records.shape) == 3
-        cells = ["class", "random-10", "class-sparse", "doses", "prune-first", "sequential", "owner", "hard"]
+        cells = ["class", "class-small-rate", "random-10", "class-sparse", "doses"]
+        cells += ["prune-first", "sequential", "owner", "hard"]
         cells += ["backdoor"] if image else []
         cells += ["transfer"] if setting.records.classes >= 5 else []
         if setting.scale == "full":
@@ -90,11 +92,13 @@ class SparsityStudy:
         full, seeds = setting.scale == "full", setting.seeds
         measured = partial(scenario, seeds=seeds, budget=self.budget)
         ground, heart = Ground.of(setting.records, setting.scale), Ground.by_heart(setting.records)
+        ground = replace(ground, recipe=replace(ground.recipe, epochs=self.epochs))
         cells: dict[str, Callable[[], list[Row]]] = {
             "class": lambda: measured(ground, "class", one_class, methods=self.methods, choosing=self.classes),
             "class-sparse": lambda: measured(
-                ground, "class", one_class, methods=FEW[:2], sparsity=0.95, choosing=self.classes
+                ground, "class", one_class, methods=FEW[:2], sparsity=0.95, choosing=self.classes, references=1
             ),
+            "class-small-rate": lambda: same_rate(ground, seeds, choosing=self.classes, budget=self.budget),
             "random-10": lambda: measured(
                 heart,
                 RANDOM,
@@ -113,9 +117,9 @@ class SparsityStudy:
             "hard": lambda: measured(ground, "hard", memorised(ground.recipe), methods=FEW[:2]),
             "doses": lambda: doses(ground, seeds),
             "prune-first": lambda: prune_first(ground, seeds, (0.0, 0.95, 0.99)),
-            "sequential": lambda: sequential(ground, seeds, FEW[:2]),
-            "backdoor": lambda: backdoor(ground, seeds),
-            "transfer": lambda: transfer(ground, seeds),
+            "sequential": lambda: sequential(ground, seeds, FEW[:2], budget=self.budget),
+            "backdoor": lambda: backdoor(ground, seeds, budget=self.budget),
+            "transfer": lambda: transfer(ground, seeds, budget=self.budget),
         }
         return cells[cell.partition(".")[0]]()
 

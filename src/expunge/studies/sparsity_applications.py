@@ -10,7 +10,7 @@ from torch import nn
 from expunge.randomness import numpy_generator
 from expunge.records import Records
 from expunge.studies.sparsity_ground import TUNING_SEED, Ground
-from expunge.studies.sparsity_scene import Pick, Row, Run, Scene, carried, picked, row
+from expunge.studies.sparsity_scene import BUDGET, Pick, Row, Run, Scene, carried, picked, row
 from expunge.training import Model, accuracy_on_test
 from expunge.unlearning import FineTune, L1Sparse, Method
 
@@ -19,7 +19,12 @@ GOAL: Final = 0
 
 
 def backdoor(
-    ground: Ground, seeds: Sequence[int], shares: float = 0.05, methods: Sequence[Method] = (FineTune(), L1Sparse())
+    ground: Ground,
+    seeds: Sequence[int],
+    *,
+    share: float = 0.05,
+    methods: Sequence[Method] = (FineTune(), L1Sparse()),
+    budget: float = BUDGET,
 ) -> list[Row]:
     """A patch in the corner with a label of the attacker's: what share of stamped test images still obeys it?
 
@@ -31,11 +36,11 @@ def backdoor(
         Pick("fine-tune, fixed", FineTune(lr=rate)),
         Pick("l1-sparse 0.003", L1Sparse(epochs=5, lr=rate, gamma=3e-3)),
     ]
-    ahead = [_poisoned(ground, TUNING_SEED, shares, 1)] if methods else []
-    picks = picked(ahead, methods, mislabelled=True)[: len(methods)]
+    ahead = [_poisoned(ground, TUNING_SEED, share, 1)] if methods else []
+    picks = picked(ahead, methods, budget=budget, mislabelled=True)[: len(methods)]
     rows = []
     for seed in seeds:
-        scene = _poisoned(ground, seed, shares, 1)
+        scene = _poisoned(ground, seed, share, 1)
         for label, model, run in _all(scene, carried(scene, [*picks, *fixed])):
             clean = 100 * accuracy_on_test(model, scene.ground.records)
             figures = {"ta": clean, "rte": _time(label, run), "asr": obeyed(model, scene.ground.records.test)}
@@ -69,7 +74,7 @@ def stamped(features: torch.Tensor) -> torch.Tensor:
     return found
 
 
-def transfer(ground: Ground, seeds: Sequence[int]) -> list[Row]:
+def transfer(ground: Ground, seeds: Sequence[int], *, budget: float = BUDGET) -> list[Row]:
     """Train on most classes, forget some of them, and probe the features on the classes that were never trained."""
     labels = sorted(set(ground.records.targets.tolist()))
     source = labels[: round(0.7 * len(labels))]
@@ -80,7 +85,7 @@ def transfer(ground: Ground, seeds: Sequence[int]) -> list[Row]:
         drawn = numpy_generator(seed, "study/sparsity/transfer").permutation(source)
         return _of_classes(records.train, drawn[: max(1, len(source) // 3)].tolist()).ids
 
-    picks = picked([Scene.of(inside, gone, TUNING_SEED, 1)], (FineTune(), L1Sparse()))[:2]
+    picks = picked([Scene.of(inside, gone, TUNING_SEED, 1)], (FineTune(), L1Sparse()), budget=budget)[:2]
     rows = []
     for seed in seeds:
         scene = Scene.of(inside, gone, seed, 1)

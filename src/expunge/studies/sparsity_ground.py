@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -29,6 +30,7 @@ class Ground:
     recipe: Recipe
 
     @staticmethod
+    @lru_cache(maxsize=2)
     def of(records: Records, scale: str) -> "Ground":
         """The same for every seed: less a tenth; `small` takes 2,000 images of 14 x 14 pixels at most."""
         chosen = shrunk(records) if scale == "small" else records

@@ -1,14 +1,16 @@
 """One deletion of the study `sparsity`: tuned methods, five figures against retraining, and seconds."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 
 from expunge.auditing import LiRA, Subject, Tuned, agreed, candidates, retrain_references, shadows, tune
 from expunge.auditing.confidence_mia import called_members
+from expunge.auditing.divergence import divergence
 from expunge.auditing.outputs import outputs
 from expunge.plain import encode
 from expunge.randomness import numpy_generator
@@ -25,6 +27,12 @@ BUDGET: Final = 2.0
 
 BARE: Final = "fine-tune at l1's rate"
 """The control: what the penalty adds is against this."""
+
+SMALL_RATE: Final = "class, small rate"
+"""The paper's own comparison, at one small rate for both."""
+
+Grid = Callable[[Method, Recipe], tuple[Method, ...]]
+"""What tuning tries of a method."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +70,9 @@ class Scene:
     def of(ground: Ground, forget: Forget, seed: int, count: int, pruning: Magnitude | None = None) -> "Scene":
         """Train, and retrain `count` references; the first alone, for methods are held against its seconds."""
         recipe = replace(ground.recipe, seed=seed, pruning=pruning)
-        trained, gone = train(recipe, ground.records), forget(ground.records, seed)
+        trained, gone = _trained(recipe, ground.records), forget(ground.records, seed)
+        first, seconds = _retrained(replace(recipe, seed=seed + 7919), ground.records, gone)
         left = ground.records.without(gone)
-        started = time.process_time()
-        first = train(replace(recipe, seed=seed + 7919), left).model
-        seconds = time.process_time() - started
         others = retrain_references(recipe, left, count - 1, seed=seed) if count > 1 else ()
         return Scene(ground, recipe, trained, gone, seed, (first, *others), seconds)
 
@@ -115,6 +121,30 @@ class Scene:
             scores.append(auc(score[: found.members], score[found.members :]))
         return scores
 
+    def divergences(self, models: Sequence[Model]) -> list[float | None]:
+        """Mean KL(retrained || model) over the forgotten records, in nats; of a retrained model from the others."""
+        gone = self.parts()[0]
+        known, logs = ([outputs(model, gone).logs for model in each] for each in (self.references, models))
+        found: list[float | None] = []
+        for model, own in zip(models, logs, strict=True):
+            others = [other for other, reference in zip(known, self.references, strict=True) if reference is not model]
+            apart = float(np.mean([divergence(other, own) for other in others])) if others else np.nan
+            found.append(apart if np.isfinite(apart) else None)
+        return found
+
+
+@lru_cache(maxsize=4)
+def _trained(recipe: Recipe, records: Records) -> Trained:
+    """The model before: scenarios on the same ground share it."""
+    return train(recipe, records)
+
+
+@lru_cache(maxsize=4)
+def _retrained(recipe: Recipe, records: Records, gone: tuple[str, ...]) -> tuple[Model, float]:
+    """A model that never saw `gone`, and its processor seconds: deletions of the same records share it."""
+    started = time.process_time()
+    return train(recipe, records.without(gone)).model, time.process_time() - started
+
 
 def auc(members: np.ndarray, others: np.ndarray) -> float:
     """Of telling `members` from `others` by a score that is larger for members."""
@@ -133,14 +163,14 @@ def evaluated(scene: Scene, name: str, runs: Sequence[Run], shadow_count: int = 
     """A row for the original model, for each reference, and for each run."""
     known = [scene.figures(model) for model in scene.references]
     models = [scene.trained.model, *scene.references, *(run.done.trained.model for run in runs)]
-    seen = scene.exposures(models, shadow_count)
+    seen, apart = scene.exposures(models, shadow_count), scene.divergences(models)
     rows: list[Row] = []
-    for number, (model, exposure) in enumerate(zip(models, seen, strict=True)):
+    for number, (model, exposure, kl) in enumerate(zip(models, seen, apart, strict=True)):
         place, run = number - 1, runs[number - 1 - len(known)] if number > len(known) else None
         own = scene.figures(model)
         others = [each for at, each in enumerate(known) if at != place] or known
         middle = {key: float(np.mean([each[key] for each in others])) for key in CLASSIC}
-        weak = {"exposure": exposure, "weak_auc": own.pop("weak_auc")}
+        weak = {"exposure": exposure, "weak_auc": own.pop("weak_auc"), "kl": kl}
         label = run.pick.label if run else "retrain" if number else "original"
         body = row(name, label, scene, **own, rte=_share(number, run), gap=gap(own, middle), **weak)
         rows.append({**body, **_of_run(run)})
@@ -150,7 +180,7 @@ def evaluated(scene: Scene, name: str, runs: Sequence[Run], shadow_count: int = 
 def row(name: str, method: str, scene: Scene | int, **figures: Any) -> Row:
     """A row with every column of the study; what was not measured is null."""
     seed, sparsity = (scene, 0.0) if isinstance(scene, int) else (scene.seed, _sparsity(scene.recipe))
-    empty = dict.fromkeys(("ua", "mia", "ra", "ta", "rte", "gap", "exposure"))
+    empty = dict.fromkeys(("ua", "mia", "ra", "ta", "rte", "gap", "exposure", "kl"))
     return {"scenario": name, "method": method, "sparsity": sparsity, "seed": seed, **empty, **figures}
 
 
@@ -177,24 +207,30 @@ def _sparsity(recipe: Recipe) -> float:
 
 
 def picked(
-    scenes: Sequence[Scene], methods: Sequence[Method], *, budget: float = BUDGET, mislabelled: bool = False
+    scenes: Sequence[Scene],
+    methods: Sequence[Method],
+    *,
+    budget: float = BUDGET,
+    mislabelled: bool = False,
+    grid: Grid = candidates,
 ) -> list[Pick]:
     """Each method with the hyper-parameters that validation chooses on these deletions, and the control."""
     found = []
     for method in methods:
         started = time.process_time()
-        tuned = tuple(_tuned(scene, method, budget, mislabelled) for scene in scenes)
+        tried = grid(method, scenes[0].recipe)
+        tuned = tuple(_tuned(scene, tried, budget, mislabelled) for scene in scenes)
         seconds = (time.process_time() - started) / scenes[0].retraining_seconds
         found.append(Pick(method.describe().name, agreed(tuned), tuned, seconds))
     return [*found, *(_control(each) for each in found if isinstance(each.method, L1Sparse))]
 
 
-def _tuned(scene: Scene, method: Method, budget: float, mislabelled: bool) -> Tuned:
+def _tuned(scene: Scene, tried: Sequence[Method], budget: float, mislabelled: bool) -> Tuned:
     return tune(
         scene.trained,
         scene.ground.records,
         scene.forget,
-        candidates(method, scene.recipe),
+        tried,
         scene.ground.validation,
         budget=budget,
         seed=scene.seed,
@@ -230,6 +266,7 @@ def scenario(
     shadow_count: int = 0,
     budget: float = BUDGET,
     choosing: int = 1,
+    grid: Grid = candidates,
 ) -> list[Row]:
     """Tune on a model and on `choosing` deletions of their own, then run and evaluate every seed.
 
@@ -238,7 +275,7 @@ def scenario(
     pruning = Magnitude(sparsity) if sparsity else None
     ahead = Scene.of(ground, forget, TUNING_SEED, references if shadow_count else 1, pruning)
     gone = [forget(ground.records, TUNING_SEED + more) for more in range(choosing)]
-    picks = picked([replace(ahead, forget=each) for each in gone], methods, budget=budget)
+    picks = picked([replace(ahead, forget=each) for each in gone], methods, budget=budget, grid=grid)
     rows = [_tuning(ahead, name, pick, tuned) for pick in picks for tuned in pick.tuned]
     if shadow_count:
         rows += evaluated(ahead, f"{name}, choosing", carried(ahead, picks), shadow_count)
