@@ -1,6 +1,7 @@
 """Pictures of the study `requests`."""
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -48,19 +49,15 @@ def _screens(rows: Sequence[Row]) -> list[StudyFigure]:
     own = [row for row in rows if row["part"] == "screen" and row["targets_among"] == "unknown"]
     if not own:
         return []
-    columns = list(dict.fromkeys((row["attack"], row["honest"]) for row in own))
     screens = list(dict.fromkeys(row["screen"] for row in own))
-    titles = {"auc": "AUC of each screen", "tpr_at_5": "Attacks caught at 5 % false positives"}
+    forms = (("auc", "AUC of each screen", Unit.PLAIN), ("tpr_at_5", "Caught at 5 % false positives", Unit.SHARE))
     made = []
-    for key, title in titles.items():
-        values = [[_screen(own, key, name, *column) for column in columns] for name in screens]
-        drawing = heatmap(title, screens, [f"{a} / {h}" for a, h in columns], values, Axis("", Unit.SHARE))
-        made.append(
-            StudyFigure(
-                drawing,
-                "Columns: attack / kind of honest owner; targets are no probes. Capped and neighbour are adaptive.",
-            )
-        )
+    for attack, (key, title, unit) in product(dict.fromkeys(row["attack"] for row in own), forms):
+        honest = list(dict.fromkeys(row["honest"] for row in own if row["attack"] == attack))
+        values = [[_screen(own, key, name, attack, kind) for kind in honest] for name in screens]
+        drawing = heatmap(f"{title}: {attack}", screens, honest, values, Axis("Screen", unit))
+        words = "Columns: kinds of honest owner. Targets are no probes; all attacks but `naive` are adaptive."
+        made.append(StudyFigure(drawing, words))
     return made
 
 
