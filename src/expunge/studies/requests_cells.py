@@ -55,7 +55,7 @@ def targets_between(model: Model, records: Records, low: float, high: float, cou
 def selection(records: Records, seed: int, count: int, others: int) -> list[Row]:
     """Every static selection against exact retraining, target by target; the first `others` against other servers."""
     made, rows = trained(records, seed), list[Row]()
-    grey = grey_box(Task(records, made, Retrain(), records.test, _budget(records), seed=seed))
+    grey = grey_box(Task(records, made, Retrain(), records.test, budget(records), seed=seed))
     for group, (low, high) in GROUPS.items():
         for number, target in enumerate(each_of(targets_between(made.model, records, low, high, count))):
             task = replace(grey, targets=target, surrogate=None)
@@ -73,7 +73,7 @@ def floor(records: Records, seed: int, requests: int, repairs: int) -> list[Row]
     made, rows = trained(records, seed), list[Row]()
     groups = {name: targets_between(made.model, records, *ends, len(records.test)) for name, ends in GROUPS.items()}
     for number in range(requests):
-        task = Task(records, made, Retrain(), records.test, _budget(records), seed=1000 * (seed + 1) + number)
+        task = Task(records, made, Retrain(), records.test, budget(records), seed=1000 * (seed + 1) + number)
         crafted = benign(task, "random")
         methods: tuple[Method, ...] = (Retrain(), Repair()) if number < repairs else (Retrain(),)
         for method in methods:
@@ -95,7 +95,7 @@ def repair(records: Records, seed: int, count: int) -> list[Row]:
     """Delete, then repair: the same requests carried out by retraining, and by repair."""
     made, rows = trained(records, seed), list[Row]()
     for group, some in _together(made.model, records, count):
-        task = Task(records, made, Retrain(), some, _budget(records), seed=seed)
+        task = Task(records, made, Retrain(), some, budget(records), seed=seed)
         for attack in ATTACKS:
             rows.append(_repaired(task, attack, group))
     return rows
@@ -105,7 +105,7 @@ def audited(records: Records, seed: int, most: int) -> list[Row]:
     """One request deleted and repaired, and audited; of at most so many training records, for the shadow models."""
     some = records.without(records.train.ids[most:])
     made = trained(some, seed)
-    task = Task(some, made, Repair(), targets_between(made.model, some, 0.0, 0.2, UNITED), _budget(some), seed=seed)
+    task = Task(some, made, Repair(), targets_between(made.model, some, 0.0, 0.2, UNITED), budget(some), seed=seed)
     crafted = united(task, Select())
     after = task.carried_out(crafted).trained.model
     row = measured(task, after, crafted, "influence", "audited", "repair")
@@ -118,7 +118,7 @@ def against_repair(records: Records, seed: int, count: int) -> list[Row]:
     made, rows = trained(records, seed), list[Row]()
     strong = _strong(made.model.recipe, records)
     for group, some in _together(strong, records, count):
-        task = Task(records, made, Repair(), some, _budget(records), surrogate=strong, seed=seed)
+        task = Task(records, made, Repair(), some, budget(records), surrogate=strong, seed=seed)
         crafted = united(task, Select())
         row = {**told(task, crafted, "influence on repair", group), "records": len(crafted.forget)}
         rows.append({**row, "unlearner": "retrain", "defence": "repair"})
@@ -239,7 +239,8 @@ def each_of(targets: Records) -> list[Records]:
     return [targets.select([row]) for row in range(len(targets))]
 
 
-def _budget(records: Records) -> int:
+def budget(records: Records) -> int:
+    """Records that a request for one target names: 0.5 % of those of training, five at least."""
     return max(5, round(0.005 * len(records.train)))
 
 
