@@ -61,6 +61,21 @@ def _optimum(records: Records, trained: Trained) -> tuple[Head, torch.Tensor]:
     return head, weights
 
 
+def test_where_single_precision_gives_up_on_the_features_the_head_is_solved_all_the_same(
+    head_model: Trained, few: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = torch.linalg.eigh
+
+    def strict(matrix: torch.Tensor) -> object:
+        if matrix.dtype == torch.float32:
+            raise torch.linalg.LinAlgError("did not converge")
+        return plain(matrix)
+
+    monkeypatch.setattr(torch.linalg, "eigh", strict)
+    head = Head(fixed_features(head_model.model.module(), few.train.features), few.train.targets, few.classes, 1e-3)
+    assert solve_head(head, gradient_norm=1e-6).gradient_norm <= 1e-6
+
+
 def test_the_solver_finds_the_optimum_and_its_bound_holds(few: Records, head_model: Trained) -> None:
     small = few.select([*range(200)]) if len(few) > 200 else few
     recipe = replace(CERTIFIABLE, network=RandomFeatures(12))

@@ -62,7 +62,7 @@ class Head:
     def _axes(self) -> tuple[Tensor, Tensor]:
         """Eigenvalues and eigenvectors of the features' second moments, from at most `SEEN` records or so."""
         seen = self._single[:: max(1, len(self.targets) // SEEN)]
-        values, vectors = torch.linalg.eigh(seen.T @ seen / len(seen))
+        values, vectors = _eigh(seen.T @ seen / len(seen))
         return values.clamp_min(0), vectors
 
     def precondition(
@@ -73,7 +73,7 @@ class Head:
         Speed only, and in single precision; the certificate looks at the gradient alone.
         """
         middle = (torch.diag(shares.mean(0)) - shares.T @ shares / len(shares)).float()
-        (along, axes), (across, turns) = self._axes, torch.linalg.eigh(middle)
+        (along, axes), (across, turns) = self._axes, _eigh(middle)
         scale = across.clamp_min(0)[:, None] * along[None, :] + self.l2
 
         def times(vector: Tensor) -> Tensor:
@@ -168,6 +168,15 @@ def _stepped(head: Head, now: Look, direction: Tensor) -> tuple[Look, int]:
         if after.norm <= (1 - 1e-4 / 2**halvings) * now.norm:
             return after, halvings + 1
     return now, HALVINGS + 1
+
+
+def _eigh(symmetric: Float[Tensor, "n n"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n n"]]:
+    """Eigenvalues and vectors; single precision gives up on some matrices with many features that are always zero."""
+    try:
+        values, vectors = torch.linalg.eigh(symmetric)
+    except torch.linalg.LinAlgError:
+        values, vectors = torch.linalg.eigh(symmetric.double())
+    return values.to(symmetric.dtype), vectors.to(symmetric.dtype)
 
 
 def _turned_product(features: Tensor, errors: Tensor) -> Tensor:
