@@ -174,7 +174,7 @@ def _eigh(symmetric: Float[Tensor, "n n"]) -> tuple[Float[Tensor, " n"], Float[T
     """Eigenvalues and vectors; single precision gives up on some matrices with many features that are always zero."""
     try:
         values, vectors = torch.linalg.eigh(symmetric)
-    except torch.linalg.LinAlgError:
+    except RuntimeError:  # LinAlgError, which torch does not export to type checkers
         values, vectors = torch.linalg.eigh(symmetric.double())
     return values.to(symmetric.dtype), vectors.to(symmetric.dtype)
 
