@@ -1,6 +1,7 @@
 """Acceptance checks 11 and 12 of the specification at its own marks, on both data sets."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,14 +28,25 @@ def data(request: pytest.FixtureRequest) -> Records:
 
 
 @pytest.fixture(scope="module")
-def pair(data: Records) -> Records:
-    """Fours and nines, as in the specification's experiment D; of the small data all its three pairs at once.
+def pairs(data: Records) -> list[Records]:
+    """Fours and nines, threes and fives, sevens and nines, in 50 principal components: the spec's experiment D.
 
-    So both have about its 810 records: a pair of `digits` has 278, of which 1 % are three.
+    Of the small data all three at once, and as they are: a pair of `digits` has 278 records, of which 1 % are three.
     """
-    first, second = ((4,), (9,)) if len(data.train) > 3000 else ((4, 3, 7), (9, 5))
+    if len(data.train) < 3000:
+        return [_pair(data, (4, 3, 7), (9, 5))]
+    return [_reduced(_pair(data, (one,), (other,))) for one, other in ((4, 9), (3, 5), (7, 9))]
+
+
+def _pair(data: Records, first: tuple[int, ...], second: tuple[int, ...]) -> Records:
     part = data.select([row for row, target in enumerate(data.targets.tolist()) if target in (*first, *second)])
     return replace(part, targets=torch.isin(part.targets, torch.tensor(second)).long(), classes=2)
+
+
+def _reduced(pair: Records) -> Records:
+    flat, seen = (part.features.flatten(1).double() for part in (pair, pair.train))
+    axes = torch.linalg.svd(seen - seen.mean(0), full_matrices=False).Vh[:50]
+    return replace(pair, features=((flat - seen.mean(0)) @ axes.T).float(), preparation={})
 
 
 def flips(task: Task, attack: Requester) -> list[int]:
@@ -54,27 +66,35 @@ FEW = (
 )
 
 
-def test_check_11_selection_on_a_convex_model(pair: Records, request: pytest.FixtureRequest) -> None:
-    if len(pair.train) == 722:
+def test_check_11_selection_on_a_convex_model(pairs: list[Records], request: pytest.FixtureRequest) -> None:
+    if len(pairs) == 1:
         request.applymarker(pytest.mark.xfail(strict=True, raises=AssertionError, reason=FEW))
-    made = train(Recipe(network=MLP(()), optimiser=HeadSolver(l2=L2), epochs=80), pair)
-    count = len(pair.train)
-    low = targets_between(made.model, pair, 0.0, 0.1, 8)
-    task = Task(pair, made, Retrain(), low, max(3, round(0.01 * count)), damping=L2, products=60)
-    assert np.mean(flips(task, Select())) >= 0.8
-    assert by_chance(task, 6) <= 0.1
-    far = targets_between(made.model, pair, 0.3, 0.6, 8)
-    task = replace(task, targets=far, budget=round(0.05 * count))
-    assert np.mean(flips(task, Greedy(5))) >= np.mean(flips(task, Select())) + 0.2
-    predicted, fell = [], []
-    for row in range(len(low)):
-        one = replace(task, targets=low.select([row]), budget=max(3, round(0.01 * count)))
-        for attack in (Select(), Select(cap=0.8)):
-            found = one.outcome(attack.run(one))
-            predicted.append(found.predicted)
-            fell.append(found.fell)
+    found = [_check_11(pair) for pair in pairs]
+    low, chance, rounds, once, ratio = (np.mean([each[key] for each in found]) for key in found[0] if key != "pairs")
+    assert low >= 0.8
+    assert chance <= 0.1
+    assert rounds >= once + 0.2
+    predicted, fell = zip(*[two for each in found for two in each["pairs"]], strict=True)
     assert np.corrcoef(predicted, fell)[0, 1] >= 0.6
-    assert 1.2 <= float(np.median(np.array(fell) / np.array(predicted))) <= 2.6
+    assert 1.2 <= ratio <= 2.6
+
+
+def _check_11(pair: Records) -> dict[str, Any]:
+    made = train(Recipe(network=MLP(()), optimiser=HeadSolver(l2=L2), epochs=80), pair)
+    few, many = max(3, round(0.01 * len(pair.train))), round(0.05 * len(pair.train))
+    low, far = (targets_between(made.model, pair, *ends, 8) for ends in ((0.0, 0.1), (0.3, 0.6)))
+    near = Task(pair, made, Retrain(), low, few, damping=L2, products=60)
+    away = replace(near, targets=far, budget=many)
+    alone = [replace(near, targets=low.select([row])) for row in range(len(low))]
+    drops = [one.outcome(attack.run(one)) for one in alone for attack in (Select(), Select(cap=0.8))]
+    return {
+        "low": np.mean(flips(near, Select())),
+        "chance": by_chance(near, 6),
+        "rounds": np.mean(flips(away, Greedy(5))),
+        "once": np.mean(flips(away, Select())),
+        "ratio": float(np.median([drop.fell / drop.predicted for drop in drops])),
+        "pairs": [(drop.predicted, drop.fell) for drop in drops],
+    }
 
 
 def test_check_12_selection_on_a_network_by_true_retraining(data: Records) -> None:
