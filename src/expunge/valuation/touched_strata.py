@@ -193,7 +193,6 @@ def _inclusion(k: int, units: Choice, touched: bool, c: int) -> Float[np.ndarray
     u, marked = len(units), np.isin(np.arange(k), units)
     if not touched:
         return np.where(marked, 0.0, c / max(k - u, 1))
-    other = (
-        1 - _without(k - 1, u, c - 1) if u < k else 1.0
-    )  # of the others, one who is chosen leaves c-1 to hold a leaver
+    # One of the others who is chosen leaves c-1 to hold a leaver.
+    other = 1 - _without(k - 1, u, c - 1) if u < k else 1.0
     return np.asarray(c / k * np.where(marked, 1.0, other) / (1 - _without(k, u, c)))
