@@ -107,7 +107,7 @@ class AssuranceStudy:
         escapes = float(sum(row["escapes"] for row in sound))
         count = {word: float(sum(row["verdict"] == word for row in sound)) for word in ("proved", "unknown")}
         found = [row["found"] for row in rows if row["part"] == "planted"]
-        marabou = "maraboupy is in no extra of Expunge: benchmarks/marabou.py measures it where it is installed"
+        marabou = "maraboupy is in no extra of Expunge: benchmarks/verification.py measures it where it is installed"
         return [
             StudyClaim("verify.sampled_escapes", escapes, None, "0", escapes == 0),
             StudyClaim("verify.proved", count["proved"]),
